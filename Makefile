@@ -1,0 +1,84 @@
+# Quantization Lab: every target sets up .venv by itself, once.
+#   make report            regenerate the PTQ vs QAT report
+#   make report PROFILE=full
+
+PROFILE ?= default
+PYTHON  ?=
+VENV    := .venv
+BIN     := $(VENV)/bin
+PIP     := PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip --disable-pip-version-check
+SHELL   := /bin/bash
+
+.DEFAULT_GOAL := help
+.PHONY: help report test lab bench lint clean
+.DELETE_ON_ERROR:
+
+help: ## show the targets
+	@echo "Quantization Lab. Usage: make TARGET [PROFILE=smoke|default|full] [PYTHON=python3.12]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "A CPU build of torch is enough. If your package index serves CUDA builds only, point pip at"
+	@echo "CPU wheels first (PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL)."
+
+report: $(VENV)/.base ## regenerate the PTQ vs QAT report (15 minutes on 2 cores)
+	@$(BIN)/qutils report$(if $(filter-out default,$(PROFILE)), -p profile $(PROFILE))
+
+bench: $(VENV)/.base ## measure latency, size and memory ratios
+	@$(BIN)/qutils bench
+
+test: $(VENV)/.dev ## run the tests and the examples in docstrings (10 minutes at most)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+lab: $(VENV)/.lab ## open the notebooks in JupyterLab, on this machine only
+	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --notebook-dir=notebooks
+
+lint: $(VENV)/.dev ## style, types, import directions, notebooks without outputs
+	@failed=0; \
+	$(BIN)/ruff check . || failed=1; \
+	$(BIN)/ruff format --check . || failed=1; \
+	$(BIN)/mypy || failed=1; \
+	$(BIN)/lint-imports || failed=1; \
+	find notebooks -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' -print0 2>/dev/null | xargs -0 -r \
+	  $(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" || failed=1; \
+	exit $$failed
+
+clean: ## remove .venv and caches; data/ and reports/ stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	find qutils tests notebooks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# --- setting up: a stamp file for each set of requirements, older than pyproject.toml = stale ---
+
+$(BIN)/python:
+	@good='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	for python in $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.11 python3.13); do \
+	  if command -v "$$python" >/dev/null && "$$python" -c "$$good" 2>/dev/null; then \
+	    echo "Creating $(VENV) with $$python ($$($$python --version))"; \
+	    "$$python" -m venv $(VENV) && exit 0; \
+	    rm -rf $(VENV); \
+	    echo "error: $$python could not create $(VENV). On Debian or Ubuntu: apt install python3-venv" >&2; \
+	    exit 1; \
+	  fi; \
+	done; \
+	echo "error: no Python 3.11 or newer (found: $$(python3 --version 2>&1 || true))." >&2; \
+	echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1
+
+# $(call install,requirements,what): of pip's output show large downloads, the unpacking and errors;
+# its progress goes to awk (3), its errors to sed, which drops warnings about the index.
+define install
+	@echo "Installing $(2): 2 to 5 minutes the first time"
+	@set -o pipefail; SECONDS=0; \
+	{ $(PIP) install --progress-bar off --editable "$(1)" 2>&1 >&3 | sed '/^WARNING: /d' >&2; } 3>&1 \
+	| awk '/^ *(Downloading|Processing) .*torch-/ {print "  torch, the largest"; fflush()} \
+	       /^ *Downloading .*[0-9][0-9](\.[0-9])? MB/ {print "  downloading " $$2, $$3, $$4; fflush()} \
+	       /^Installing collected/ {print "  unpacking " NF - 3 " packages, a minute or two"; fflush()}' \
+	&& echo "Done in $$SECONDS s"
+	@touch $@
+endef
+
+$(VENV)/.base: pyproject.toml | $(BIN)/python
+	$(call install,.,the lab)
+
+$(VENV)/.lab: $(VENV)/.base
+	$(call install,.[lab],JupyterLab)
+
+$(VENV)/.dev: $(VENV)/.base
+	$(call install,.[dev],the test tools)

@@ -1,0 +1,189 @@
+"""Latency with discipline: warm-up, fixed and stated threads, many repeats, median and IQR."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qutils.errors import InvalidInputError
+from qutils.runtimes import Runtime, load
+
+Milliseconds = NDArray[np.float64]
+
+
+class Candidate(Protocol):
+    """What can be timed: a runtime, or anything with ``run`` that states its threads."""
+
+    @property
+    def threads(self) -> int: ...
+    def run(self, batch: NDArray[Any]) -> object: ...
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one call: median and interquartile range in milliseconds."""
+
+    median_ms: float
+    iqr_ms: float
+    repeats: int
+    batch: int
+    threads: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.median_ms:.3g} ms (IQR {self.iqr_ms:.2g} ms, {self.repeats} calls, "
+            f"batch {self.batch}, threads {self.threads})"
+        )
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Median of paired latency ratios with the 95 % interval of that median."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidates timed in turns; ``ratios[name]`` is the latency of name over that of baseline."""
+
+    baseline: str
+    latencies: dict[str, Latency]
+    ratios: dict[str, Ratio]
+
+
+def latency(
+    model: Runtime | str | Path,
+    batch: NDArray[Any] | int = 1,
+    *,
+    threads: int = 1,
+    repeats: int = 100,
+    warmup: int = 10,
+) -> Latency:
+    """Time a runtime, or a model file in ONNX Runtime, on a batch (an array or a batch size).
+
+    ``threads`` counts for a file; a runtime keeps its own.
+
+    Raises:
+        InvalidInputError: repeats below 5, warmup below 1, batch that the model does not take.
+    """
+    runtime = model if isinstance(model, Runtime) else load(model, threads=threads)
+    array = normal_batch(runtime, batch) if isinstance(batch, int) else batch
+    times = _interleaved({"": runtime}, array, repeats, warmup)[""]
+    return _summary(times, array, runtime)
+
+
+def compare(
+    candidates: Mapping[str, Candidate],
+    batch: NDArray[Any],
+    *,
+    baseline: str | None = None,
+    repeats: int = 100,
+    warmup: int = 10,
+) -> Comparison:
+    """Time candidates in turns within one run, so that a noisy machine disturbs all alike.
+
+    Ratio of a candidate: median over rounds of ``t[name] / t[baseline]``; baseline is the first
+    candidate unless named. Every turn makes one call to warm the caches and times the next; the
+    order rotates from round to round.
+
+    Raises:
+        InvalidInputError: no candidate, unknown baseline, different threads, repeats below 5.
+    """
+    if not candidates:
+        raise InvalidInputError("nothing to compare: give at least one candidate")
+    reference = next(iter(candidates)) if baseline is None else baseline
+    if reference not in candidates:
+        raise InvalidInputError(f"baseline {reference!r} is none of {', '.join(candidates)}")
+    threads = {name: candidate.threads for name, candidate in candidates.items()}
+    if len(set(threads.values())) > 1:
+        raise InvalidInputError(f"candidates use different numbers of threads: {threads}")
+    times = _interleaved(candidates, batch, repeats, warmup)
+    return Comparison(
+        baseline=reference,
+        latencies={name: _summary(times[name], batch, candidates[name]) for name in candidates},
+        ratios={name: paired_ratio(times[name], times[reference]) for name in candidates},
+    )
+
+
+def paired_ratio(times: Milliseconds, baseline: Milliseconds) -> Ratio:
+    """Median of ``times / baseline`` ``[R]`` and its 95 % interval from order statistics.
+
+    The ranks ``R/2 -+ 1.96 * sqrt(R)/2`` enclose the median whatever the distribution
+    (binomial, normal approximation).
+
+    >>> paired_ratio(np.full(9, 3.0), np.full(9, 2.0))
+    Ratio(median=1.5, low=1.5, high=1.5)
+    """
+    ratios = np.sort(times / baseline)
+    half = 1.96 * math.sqrt(ratios.size) / 2
+    low = max(0, math.floor(ratios.size / 2 - half))
+    high = min(ratios.size - 1, math.ceil(ratios.size / 2 + half) - 1)
+    return Ratio(float(np.median(ratios)), float(ratios[low]), float(ratios[high]))
+
+
+def normal_batch(runtime: Runtime, size: int) -> NDArray[Any]:
+    """Standard normal batch ``[size, ...]`` of the runtime's input shape; always the same one.
+
+    Raises:
+        InvalidInputError: size below 1, or an axis other than the batch is open.
+    """
+    inner = runtime.input_shape[1:]
+    if size < 1 or not all(isinstance(axis, int) for axis in inner):
+        raise InvalidInputError(
+            f"cannot make a batch of {size} for input {list(runtime.input_shape)}: give an array"
+        )
+    shape = [size, *(int(axis) for axis in inner if axis is not None)]
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def _interleaved(
+    candidates: Mapping[str, Candidate], batch: NDArray[Any], repeats: int, warmup: int
+) -> dict[str, Milliseconds]:
+    """Milliseconds of one call, ``[repeats]`` for each candidate, paired by round."""
+    if repeats < 5 or warmup < 1:
+        raise InvalidInputError(f"need repeats >= 5 and warmup >= 1, not {repeats} and {warmup}")
+    for candidate in candidates.values():
+        for _ in range(warmup):
+            candidate.run(batch)
+    names = list(candidates)
+    times = {name: np.empty(repeats) for name in names}
+    with _no_collection():
+        for turn in range(repeats):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                run = candidates[name].run
+                if len(names) > 1:
+                    run(batch)  # the others' data left the caches
+                start = time.perf_counter_ns()
+                run(batch)
+                times[name][turn] = (time.perf_counter_ns() - start) * 1e-6
+    return times
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python's garbage collector out of the timed calls."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _summary(times: Milliseconds, batch: NDArray[Any], candidate: Candidate) -> Latency:
+    q25, median, q75 = np.percentile(times, [25, 50, 75])
+    return Latency(float(median), float(q75 - q25), times.size, len(batch), candidate.threads)

@@ -1,0 +1,60 @@
+"""The command ``qutils``: finds its subcommands in ``qutils.commands`` when they are asked for.
+
+Exit codes: 0 fine, 1 a notebook or another thing failed, 2 usage, 130 interrupted, 138 the kernel
+died.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from qutils.errors import InvalidInputError, QutilsError
+
+#: Each is a module of ``qutils.commands`` that holds one ``click.Command`` named ``command``.
+COMMANDS = ("params", "report", "run")
+INTERRUPTED = 130
+
+
+class UsageFailure(click.ClickException):
+    """Something the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """Imports a subcommand when it is used, so that ``qutils params`` does not wait for torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"qutils.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; errors that users meet become a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted. What was there before is intact.", err=True)
+            ctx.exit(INTERRUPTED)
+        except InvalidInputError as error:
+            raise UsageFailure(str(error)) from error
+        except QutilsError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="qutils")
+def main() -> None:
+    """Quantization Lab: post-training quantization against quantization-aware training."""
+
+
+if __name__ == "__main__":
+    main(prog_name="qutils")

@@ -1,0 +1,38 @@
+"""The errors users meet: each message names the cause and the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class QutilsError(Exception):
+    """Base of every error raised on purpose by ``qutils``."""
+
+
+class InvalidInputError(QutilsError, ValueError):
+    """A value the caller gave cannot be used (bits out of range, empty calibration set, NaN)."""
+
+
+class DataError(QutilsError):
+    """A file is missing, truncated, corrupt or does not match its checksum."""
+
+
+class UnsupportedError(QutilsError):
+    """A model, operator or setting lies outside what the chosen target can do."""
+
+
+class MissingPackageError(QutilsError, ImportError):
+    """An optional package is not installed; the message names the command that installs it."""
+
+
+def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InvalidInputError:
+    """The error for a name that is in no registry: suggests the closest, lists the rest.
+
+    >>> print(unknown_name("model", "resnet9", ["resnet8", "mobilenetv2"]))
+    unknown model 'resnet9': did you mean 'resnet8'? Choose from resnet8, mobilenetv2
+    """
+    names = list(choices)
+    close = get_close_matches(name, names, n=1)
+    hint = f": did you mean {close[0]!r}? Choose" if close else ": choose"
+    return InvalidInputError(f"unknown {kind} {name!r}{hint} from {', '.join(names)}")

@@ -1,0 +1,1 @@
+"""Running notebooks: parameters, runner, results, comparison, gallery."""

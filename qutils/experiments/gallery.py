@@ -1,0 +1,141 @@
+"""The overview of all reports: ``reports/index.html`` and ``reports/README.md``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Template
+from markupsafe import Markup
+
+from qutils.errors import DataError
+from qutils.experiments import compare, page, results
+from qutils.experiments.compare import Comparison
+from qutils.experiments.plan import reports_dir
+from qutils.experiments.results import Results
+from qutils.experiments.status import Status, load_status
+from qutils.files import write_text
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a report: address relative to the reports folder, and what it shows."""
+
+    address: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """One folder of ``reports/`` as the overview shows it.
+
+    ``status`` is that of the last run; ``results`` are those that stand, perhaps of an earlier run.
+    """
+
+    name: str
+    status: Status
+    results: Results | None
+    changes: Comparison | None
+    pictures: tuple[Picture, ...]
+    page: str | None
+    failed_page: str | None
+    full: Comparison | None = None
+
+    @property
+    def passed(self) -> int:
+        """How many headline figures reach their target."""
+        return sum(check.passed for check in self.results.checks) if self.results else 0
+
+
+def build(folder: Path | None = None) -> Path:
+    """Write ``index.html`` and ``README.md`` of a reports folder; returns the index.
+
+    Same reports, same bytes: nothing in them depends on when they are built.
+    """
+    folder = Path(folder or reports_dir())
+    reports = collect(folder)
+    for template, name in (("index.html.j2", "index.html"), ("README.md.j2", "README.md")):
+        text = environment_for(template).render(reports=reports)
+        write_text(folder / name, text)
+    return folder / "index.html"
+
+
+def collect(folder: Path) -> tuple[Report, ...]:
+    """Every report below ``folder``; of one notebook, ``full`` comes first."""
+    folders = sorted(path.parent for path in folder.glob("*/status.json"))
+    found = [_report(path) for path in folders if not path.name.startswith(".")]
+    full = {r.status.notebook: r for r in found if r.results and _profile(r) == "full"}
+    paired = (_against(report, full.get(report.status.notebook)) for report in found)
+    return tuple(sorted(paired, key=lambda r: (r.status.notebook, _profile(r) != "full", r.name)))
+
+
+def environment_for(template: str) -> Template:
+    """The template with autoescape on and the filters for Markdown."""
+    made = page.environment()
+    made.filters |= {"md": md, "urlpath": quote}
+    return made.get_template(template)
+
+
+def md(value: object) -> Markup:
+    """Text that Markdown and HTML both show as it is, inside a table too.
+
+    >>> md("a|b <i> *x* ptq_vs_qat")
+    Markup('a&#124;b &#60;i&#62; &#42;x&#42; ptq_vs_qat')
+    """
+    text = " ".join(str(value).split())
+    return Markup(re.sub(r"(?<!\w)_|_(?!\w)|[&<>|*\[\]`~\\\"']", _entity, text))
+
+
+def _entity(match: re.Match[str]) -> str:
+    return f"&#{ord(match.group())};"
+
+
+def _report(folder: Path) -> Report:
+    status = load_status(folder)
+    assert status is not None  # collect() found the file
+    measured, changes = None, None
+    try:
+        if (folder / "results.json").is_file():
+            measured = results.load(folder / "results.json")
+            changes = compare.load(folder / "changes.json")
+    except DataError as error:
+        status = replace(status, outcome="failed", message=str(error).replace(f"{folder}/", ""))
+    return Report(
+        name=folder.name,
+        status=status,
+        results=measured,
+        changes=changes,
+        pictures=tuple(_pictures(folder)),
+        page=_existing(folder, "report.html"),
+        failed_page=_existing(folder, "failed.html"),
+    )
+
+
+def _pictures(folder: Path) -> Iterable[Picture]:
+    from PIL import Image  # comes with matplotlib
+
+    for path in sorted((folder / "figures").glob("*.png")):
+        try:
+            with Image.open(path) as image:
+                alt = str(image.info.get("Description", path.stem))
+        except OSError:
+            continue  # a damaged picture is not shown
+        yield Picture(f"{folder.name}/figures/{path.name}", alt)
+
+
+def _existing(folder: Path, name: str) -> str | None:
+    return f"{folder.name}/{name}" if (folder / name).is_file() else None
+
+
+def _profile(report: Report) -> str | None:
+    """Profile of the results that stand; of the run if none do."""
+    return report.results.provenance.profile if report.results else report.status.profile
+
+
+def _against(report: Report, full: Report | None) -> Report:
+    if full is None or full is report or not (report.results and full.results):
+        return report
+    return replace(report, full=compare.compare(full.results, report.results))

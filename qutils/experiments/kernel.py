@@ -1,0 +1,66 @@
+"""A private Jupyter for one run: this very Python as kernel, nothing of the user's set-up."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from qutils.experiments import cache
+from qutils.experiments.publish import REPORT_DIR, REPORT_PARAMETERS, REPORT_STARTED
+from qutils.files import ROOT
+
+NAME = "qutils"
+#: Progress bars as text on stderr, which the runner passes on; a widget would be lost.
+_PLAIN_BARS = "import sys; sys.modules['tqdm.notebook'] = None"
+
+
+def write_kernelspec(folder: Path) -> None:
+    """Put a kernel named ``qutils`` that runs ``sys.executable`` under ``folder``."""
+    spec = {
+        "argv": [
+            sys.executable,
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            "{connection_file}",
+            f"--IPKernelApp.exec_lines={_PLAIN_BARS}",
+        ],
+        "display_name": "Python (qutils)",
+        "language": "python",
+    }
+    place = folder / "kernels" / NAME
+    place.mkdir(parents=True)
+    (place / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+
+
+def environment(
+    work: Path, report: Path, parameters: Mapping[str, object], started: str, refresh: bool
+) -> dict[str, str]:
+    """Environment of the run; ``work`` holds its Jupyter files, ``report`` takes its results.
+
+    Works from an empty environment, and leaves the user's IPython profile out.
+    """
+    given = dict(os.environ)
+    paths = [str(ROOT)] if (ROOT / "pyproject.toml").is_file() else []
+    paths += [given["PYTHONPATH"]] if given.get("PYTHONPATH") else []
+    given |= {
+        "JUPYTER_PATH": str(work / "jupyter"),
+        "JUPYTER_CONFIG_DIR": str(work / "config"),
+        "JUPYTER_DATA_DIR": str(work / "data"),
+        "JUPYTER_RUNTIME_DIR": str(work / "runtime"),
+        "IPYTHONDIR": str(work / "ipython"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # a warning about the debugger, which is not used
+        REPORT_DIR: str(report),
+        REPORT_PARAMETERS: json.dumps(parameters),
+        REPORT_STARTED: started,
+    }
+    if paths:
+        given["PYTHONPATH"] = os.pathsep.join(paths)
+    if given.get(cache.FOLDER):
+        given[cache.FOLDER] = str(Path(given[cache.FOLDER]).resolve())  # the run's cwd is another
+    if refresh:
+        given[cache.REFRESH] = "1"
+    return given

@@ -1,0 +1,89 @@
+"""What notebooks hold, as HTML that can do no harm: sanitized, escaped, nothing loaded."""
+
+from __future__ import annotations
+
+import base64
+import re
+from functools import lru_cache
+from typing import Any
+
+from markupsafe import Markup
+
+_TAGS = (
+    *("a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "del"),
+    *("details", "div", "dl", "dt", "em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5"),
+    *("h6", "hr", "i", "kbd", "li", "mark", "ol", "p", "pre", "s", "small", "span", "strong"),
+    *("sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"),
+)
+_ATTRIBUTES = {
+    "*": ["class", "id", "style", "title"],
+    "a": ["href"],
+    "abbr": ["title"],
+    "details": ["open"],
+    "td": ["colspan", "rowspan"],
+    "th": ["colspan", "rowspan", "scope"],
+}
+_NOT_TEXT = re.compile(r"<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_ANCHOR = re.compile(r'<a class="anchor-link".*?</a>')
+
+
+def markdown(source: str) -> Markup:
+    """Prose of a markdown cell, sanitized; formulas stay as written."""
+    from nbconvert.filters.markdown_mistune import markdown2html_mistune  # slow to import
+
+    return sanitized(_ANCHOR.sub("", markdown2html_mistune(source)))
+
+
+def sanitized(source: str) -> Markup:
+    """HTML without scripts, styles of whole pages, forms, frames and remote pictures."""
+    from nbconvert.preprocessors import sanitize
+
+    make: Any = sanitize.SanitizeHTML
+    cleaner = make(tags=list(_TAGS), attributes=_ATTRIBUTES, strip=True)
+    return Markup(cleaner.sanitize_html_tags(_NOT_TEXT.sub("", source)))
+
+
+def preformatted(text: str) -> Markup:
+    """Escaped text with terminal colours as classes."""
+    from nbconvert import filters
+
+    convert: Any = filters.ansi2html  # escapes first
+    return Markup("<pre>{}</pre>").format(Markup(convert(text)))
+
+
+def last_lines(text: str) -> str:
+    r"""What a terminal shows in the end: a carriage return starts its line again.
+
+    >>> last_lines("10 %\r50 %\r100 %\nnext")
+    '100 %\nnext'
+    """
+    lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return "\n".join(lines)
+
+
+def highlighted(source: str) -> Markup:
+    """Python source, escaped, with a class for each kind of token."""
+    from nbconvert import filters
+
+    make: Any = filters.Highlight2HTML
+    return Markup(make(pygments_lexer="python")(source))
+
+
+@lru_cache(maxsize=1)
+def highlight_css() -> str:
+    """Colours for those classes."""
+    from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
+
+    return str(HtmlFormatter(style="default", nobackground=True).get_style_defs(".highlight"))
+
+
+def data_uri(kind: str, content: str) -> str:
+    """A picture as the address of itself; ``content`` is base64, for SVG its source."""
+    if kind == "image/svg+xml":  # shown as a picture, so that scripts inside do not run
+        content = base64.b64encode(content.encode()).decode("ascii")
+    return f"data:{kind};base64,{''.join(content.split())}"
+
+
+def joined(text: str | list[str]) -> str:
+    """Text of a notebook, which may be kept as a list of lines."""
+    return text if isinstance(text, str) else "".join(text)

@@ -1,0 +1,160 @@
+"""Starting the worker, passing on what it says, and ending it with everything it started."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TextIO
+
+import psutil
+
+from qutils.experiments import kernel, worker
+
+START_TIMEOUT = 120  # seconds; a cold import of torch on a busy machine takes many
+GRACE = 5.0  # seconds between asking a run to stop and ending it
+_UNWANTED = "Kernel is running over TCP without encryption."
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to execute; ``output`` is where the executed one goes."""
+
+    notebook: Path
+    output: Path
+    parameters: Mapping[str, object]
+    work: Path
+    environment: Mapping[str, str]
+    start_timeout: int = START_TIMEOUT
+
+    def to_json(self) -> str:
+        """The line that the worker reads."""
+        return json.dumps(
+            {
+                "notebook": str(self.notebook),
+                "output": str(self.output),
+                "parameters": self.parameters,
+                "message": str(self.message),
+                "kernel": kernel.NAME,
+                "cwd": str(self.notebook.parent),
+                "start_timeout": self.start_timeout,
+            }
+        )
+
+    @property
+    def message(self) -> Path:
+        """File in which the worker tells the cause of a failure."""
+        return self.work / "message.txt"
+
+
+def execute(job: Job) -> tuple[int, str]:
+    """Run the job; a kernel that died is given one more try. Returns exit code and cause.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; every process of the run has ended.
+    """
+    code, cause = _once(job)
+    if code == worker.KERNEL_DIED:
+        print(f"{job.notebook.name}: {cause}; trying once more", file=sys.stderr)
+        code, cause = _once(job)
+    return code, cause
+
+
+def _once(job: Job) -> tuple[int, str]:
+    job.message.unlink(missing_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", worker.__name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=dict(job.environment),
+        start_new_session=True,  # Ctrl-C reaches us alone; we end the run in order
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    muted = threading.Event()
+    echo = threading.Thread(target=forward, args=(process.stdout, sys.stderr, muted), daemon=True)
+    echo.start()
+    try:
+        process.stdin.write(job.to_json().encode() + b"\n")
+        process.stdin.flush()
+        code = process.wait()
+    except BaseException:
+        muted.set()  # what processes say on being ended helps nobody
+        stop_tree(process.pid)
+        process.wait()
+        raise
+    finally:
+        echo.join(timeout=GRACE)
+    if job.message.is_file():
+        return code, job.message.read_text(encoding="utf-8")
+    return code or worker.FAILED, f"the worker ended with exit code {code} before it could say why"
+
+
+def stop_tree(pid: int) -> None:
+    """Interrupt a process and all its descendants; kill those that are still there after a while.
+
+    The interrupt lets a notebook clean up half-written files.
+    """
+    try:
+        parent = psutil.Process(pid)
+        tree = [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        return
+    for process in tree:
+        _signal(process, "interrupt")
+    _, alive = psutil.wait_procs(tree, timeout=GRACE)
+    for process in alive:
+        _signal(process, "kill")
+    psutil.wait_procs(alive, timeout=GRACE)
+
+
+def _signal(process: psutil.Process, how: str) -> None:
+    try:
+        process.send_signal(2) if how == "interrupt" else process.kill()
+    except psutil.NoSuchProcess:
+        return
+
+
+def forward(source: IO[bytes], target: TextIO, muted: threading.Event) -> None:
+    """Copy text as it comes, progress bars included, but for one line of the kernel's."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    lines = LineFilter(_UNWANTED)
+    while block := os.read(source.fileno(), 1 << 16):
+        text = lines.feed(decoder.decode(block))
+        if not muted.is_set():
+            target.write(text)
+            target.flush()
+    if not muted.is_set():
+        target.write(lines.rest())
+        target.flush()
+
+
+class LineFilter:
+    r"""Drops lines that hold a phrase; of a line begun, all is passed on unless it may be one.
+
+    >>> lines = LineFilter("secret")
+    >>> lines.feed("[App] the sec"), lines.feed("ret is out\nfine")
+    ('', 'fine')
+    """
+
+    def __init__(self, phrase: str) -> None:
+        self.phrase = phrase
+        self.held = ""  # start of a line like "[IPKernelApp] WARNING | ", perhaps the unwanted one
+
+    def feed(self, text: str) -> str:
+        """The part of the text so far that can be shown."""
+        *lines, last = (self.held + text).split("\n")
+        shown = "".join(f"{line}\n" for line in lines if self.phrase not in line)
+        self.held = last if last.startswith("[") else ""
+        return shown + ("" if self.held else last)
+
+    def rest(self) -> str:
+        """What was held back at the end."""
+        return "" if self.phrase in self.held else self.held

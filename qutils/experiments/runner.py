@@ -1,0 +1,158 @@
+"""Running one notebook: check everything, execute it apart, publish the whole report or none."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qutils.errors import DataError
+from qutils.experiments import compare, kernel, page, provenance, results, staging, worker
+from qutils.experiments.parameters import read_notebook
+from qutils.experiments.plan import Plan, plan
+from qutils.experiments.process import START_TIMEOUT, Job, execute
+from qutils.experiments.provenance import Provenance
+from qutils.experiments.status import Status, load_status
+from qutils.files import atomic_path, write_text
+
+_FAILURE_FILES = ("failed.html", "failed.ipynb")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a run: exit code 0, 1 or 138, what to look at, the cause of a failure."""
+
+    exit_code: int
+    shown: Path
+    message: str = ""
+
+
+def run_notebook(
+    notebook: Path,
+    destination: Path | None = None,
+    parameters: Mapping[str, object] | None = None,
+    *,
+    refresh: bool = False,
+    start_timeout: int = START_TIMEOUT,
+) -> Run:
+    """Execute a notebook in a process of its own and publish what it made.
+
+    ``destination`` is a folder (report) or ends in ``.ipynb`` (the executed notebook alone);
+    ``refresh`` leaves cached results unused. On failure the earlier report stays and
+    ``failed.html`` and ``failed.ipynb`` are put beside it.
+
+    Raises:
+        InvalidInputError: before anything runs (see ``plan``).
+        KeyboardInterrupt: the user stopped it; the earlier report is intact.
+    """
+    made = plan(notebook, destination, parameters, refresh)
+    with tempfile.TemporaryDirectory(prefix="qutils-run-", ignore_cleanup_errors=True) as name:
+        work = Path(name)
+        if made.bare:
+            (work / "report").mkdir()
+            return _run(made, work, work / "report", start_timeout)
+        with staging.staging(made.destination) as folder:
+            return _run(made, work, folder, start_timeout)
+
+
+def _run(made: Plan, work: Path, folder: Path, start_timeout: int) -> Run:
+    started, clock = provenance.now(), time.monotonic()
+    kernel.write_kernelspec(work / "jupyter")
+    job = Job(
+        notebook=made.notebook,
+        output=work / "executed.ipynb",
+        parameters=made.parameters,
+        work=work,
+        environment=kernel.environment(work, folder, made.parameters, started, made.refresh),
+        start_timeout=start_timeout,
+    )
+    code, message = execute(job)
+    origin = provenance.collect(made.parameters, started, time.monotonic() - clock)
+    if made.bare:
+        return _publish_bare(made, job.output, code, message)
+    if code == worker.OK:
+        try:
+            return _publish_report(made, job.output, folder, origin)
+        except DataError as error:  # the notebook wrote a results file that is not valid
+            code, message = worker.FAILED, str(error)
+    return _publish_failure(made, job.output, origin, code, message)
+
+
+def _publish_report(made: Plan, executed: Path, folder: Path, origin: Provenance) -> Run:
+    change = None
+    if (folder / "results.json").is_file():
+        measured = results.load(folder / "results.json")
+        origin = dataclasses.replace(  # threads and versions as the kernel saw them
+            measured.provenance,
+            started=origin.started,
+            seconds=origin.seconds,
+            parameters=origin.parameters,
+            profile=origin.profile,
+        )
+        measured = dataclasses.replace(measured, provenance=origin)
+        measured.save(folder / "results.json")
+        change = compare.with_previous(made.destination, measured)
+        if change is not None:
+            change.save(folder / "changes.json")
+    html = page.render(read_notebook(executed), made.title, origin, change=change)
+    write_text(folder / "report.html", html)
+    files = {path.name for path in folder.iterdir()} | {"status.json", *_FAILURE_FILES}
+    _status(made, origin, worker.OK, "", tuple(sorted(files))).save(folder)
+    staging.publish(folder, made.destination)
+    return Run(worker.OK, made.destination / "report.html")
+
+
+def _publish_failure(
+    made: Plan, executed: Path, origin: Provenance, code: int, message: str
+) -> Run:
+    """Put the failed notebook beside the earlier report, which stays as it was."""
+    source = executed if executed.is_file() else made.notebook
+    target = made.destination
+    target.mkdir(parents=True, exist_ok=True)
+    earlier = load_status(target)
+    write_text(
+        target / "failed.html",
+        page.render(read_notebook(source), made.title, origin, failure=message),
+    )
+    with atomic_path(target / "failed.ipynb") as path:
+        shutil.copyfile(source, path)
+    files = {*(earlier.files if earlier else ()), "status.json", *_FAILURE_FILES}
+    _status(made, origin, code, message, tuple(sorted(files))).save(target)
+    return Run(_exit_code(code), target / "failed.html", message)
+
+
+def _publish_bare(made: Plan, executed: Path, code: int, message: str) -> Run:
+    target = (
+        made.destination if code == worker.OK else made.destination.with_suffix(".failed.ipynb")
+    )
+    source = executed if executed.is_file() else made.notebook
+    with atomic_path(target) as path:
+        shutil.copyfile(source, path)
+    return Run(worker.OK if code == worker.OK else _exit_code(code), target, message)
+
+
+def _exit_code(code: int) -> int:
+    return worker.KERNEL_DIED if code == worker.KERNEL_DIED else worker.FAILED
+
+
+def _status(
+    made: Plan, origin: Provenance, code: int, message: str, files: tuple[str, ...]
+) -> Status:
+    return Status(
+        outcome="ok" if code == worker.OK else "failed",
+        title=made.title,
+        notebook=made.notebook.name,
+        profile=made.profile,
+        parameters=made.parameters,
+        started=origin.started,
+        seconds=origin.seconds,
+        commit=origin.commit,
+        dirty=origin.dirty,
+        exit_code=code,
+        message=message,
+        files=files,
+    )

@@ -1,0 +1,7 @@
+"""Capture a float model as a graph, fold its BatchNorm, plan where quantizers go."""
+
+from qutils.graph.capture import Captured, capture
+from qutils.graph.placement import Bias, Placement, Site, place
+from qutils.graph.targets import TARGETS, Target, target
+
+__all__ = ["TARGETS", "Bias", "Captured", "Placement", "Site", "Target", "capture", "place", "target"]

@@ -1,0 +1,110 @@
+"""Fold BatchNorm into the convolution or linear layer before it.
+
+In eval mode BatchNorm is an affine map of each channel, so the pair is one layer:
+``W' = W * gamma / sqrt(var + eps)``, ``b' = (b - mean) * gamma / sqrt(var + eps) + beta``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from qutils.graph.nodes import argument, constant, op_name
+
+FOLDABLE = ("conv1d", "conv2d", "linear")
+BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
+
+
+def folded(weight: Tensor, bias: Tensor | None, gamma: Tensor | None, beta: Tensor | None,
+           mean: Tensor, variance: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Weight ``[C, ...]`` and bias ``[C]`` of the merged layer, computed in float64.
+
+    Source: Jacob et al. 2018, equation 14; Nagel et al. 2021, section 3.2.
+
+    >>> one = torch.ones(1)
+    >>> w, b = folded(torch.ones(1, 1), None, 2 * one, one, one, 3 * one, 1.0)
+    >>> w.item(), b.item()
+    (1.0, 0.0)
+    """
+    factor = torch.rsqrt(variance.double() + eps)
+    if gamma is not None:
+        factor = factor * gamma.double()
+    shifted = (bias.double() if bias is not None else 0.0) - mean.double()
+    new_bias = shifted * factor + (beta.double() if beta is not None else 0.0)
+    new_weight = weight.double() * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    return new_weight.float(), new_bias.float()
+
+
+def fold_batch_norm(module: GraphModule) -> int:
+    """Fold every BatchNorm that directly follows a foldable layer; returns how many.
+
+    ``module`` is changed in place (it is the capture's own copy). A layer used by others as well
+    keeps its unfolded weight for them.
+    """
+    count = 0
+    for node in list(module.graph.nodes):
+        if op_name(node) in BATCH_NORMS and _fold_one(module, node):
+            count += 1
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return count
+
+
+def _statistics(node: Node) -> tuple[Node, float] | None:
+    """The normalized input and eps of a BatchNorm node in eval mode."""
+    if op_name(node) == "batch_norm":
+        training, eps = node.args[5], node.args[7]
+    else:
+        training, eps = False, node.args[6]
+    source = node.args[0]
+    return None if training or not isinstance(source, Node) else (source, float(eps))  # type: ignore[arg-type]
+
+
+def _fold_one(module: GraphModule, node: Node) -> bool:
+    found = _statistics(node)
+    if found is None:
+        return False
+    layer, eps = found
+    if op_name(layer) not in FOLDABLE or len(layer.users) != 1:
+        return False
+    weight = constant(module, layer.args[1])
+    if weight is None:
+        return False
+    gamma, beta, mean, variance = (constant(module, node.args[i]) for i in range(1, 5))
+    if mean is None or variance is None:
+        return False
+    bias = constant(module, argument(layer, 2))
+    new_weight, new_bias = folded(weight, bias, gamma, beta, mean, variance, eps)
+    name = str(layer.args[1].target)  # type: ignore[union-attr]
+    stem = name.removesuffix("weight").rstrip(".") or name
+    with module.graph.inserting_before(layer):
+        weight_node = _new_parameter(module, f"{stem}.weight", new_weight, shared=layer.args[1])
+        bias_node = _new_parameter(module, f"{stem}.bias", new_bias, shared=argument(layer, 2))
+    layer.args = (layer.args[0], weight_node, bias_node, *layer.args[3:])
+    result = node
+    if op_name(node) != "batch_norm":  # returns a tuple: (output, mean, rstd)
+        result = next(user for user in node.users if user.args[1] == 0)
+    result.replace_all_uses_with(layer)
+    for user in [u for u in node.users if u is not layer]:
+        module.graph.erase_node(user)
+    module.graph.erase_node(node)
+    return True
+
+
+def _new_parameter(module: GraphModule, path: str, value: Tensor, shared: object) -> Node:
+    """Store ``value`` under ``path``, or under a fresh name while others still read the old one."""
+    if isinstance(shared, Node) and len(shared.users) > 1:
+        path = f"{path}_{sum(n.op == 'get_attr' for n in module.graph.nodes)}"
+    parent_path, _, leaf = path.rpartition(".")
+    parent: nn.Module = module
+    for part in filter(None, parent_path.split(".")):
+        if not hasattr(parent, part):
+            parent.add_module(part, nn.Module())
+        parent = getattr(parent, part)
+    if hasattr(parent, leaf):
+        delattr(parent, leaf)
+    parent.register_parameter(leaf, nn.Parameter(value))
+    node = module.graph.get_attr(path)
+    node.meta["val"] = value
+    return node

@@ -1,0 +1,56 @@
+"""Small questions about FX nodes: what op is it, which layer wrote it, what tensor is it."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+
+def op_name(node: Node) -> str:
+    """ATen name without namespace and overload: ``aten.conv2d.default -> conv2d``; else ''."""
+    if node.op != "call_function":
+        return ""
+    if node.target is operator.getitem:
+        return "getitem"
+    schema = getattr(node.target, "_schema", None)
+    return str(schema.name).split("::")[-1] if schema is not None else str(node.target)
+
+
+def layer_of(node: Node) -> str:
+    """Path of the module the node came from, ``stage1.conv1``; the op's name at top level."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = [entry[0] for entry in stack.values()][-1] if stack else ""
+    return path.removeprefix("L__self__").strip(".") or op_name(node) or node.name
+
+
+def attribute(module: nn.Module, path: str) -> Any:
+    """The attribute at a dotted path: ``stage1.conv1.weight``."""
+    return operator.attrgetter(path)(module)
+
+
+def constant(module: GraphModule, node: Any) -> Tensor | None:
+    """The tensor behind a ``get_attr`` node, or None."""
+    if isinstance(node, Node) and node.op == "get_attr":
+        value = attribute(module, str(node.target))
+        return value if isinstance(value, Tensor) else None
+    return None
+
+
+def is_float(node: Node) -> bool:
+    """Whether the node's value is one floating-point tensor (sizes and indices are not)."""
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
+
+
+def float_inputs(node: Node) -> list[Node]:
+    """Inputs that are floating-point tensors, in order."""
+    return [n for n in node.all_input_nodes if is_float(n)]
+
+
+def argument(node: Node, index: int, default: Any = None) -> Any:
+    """Positional argument ``index``, or ``default`` when it was left out."""
+    return node.args[index] if index < len(node.args) else default

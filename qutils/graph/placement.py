@@ -1,0 +1,179 @@
+"""Where quantizers go: a plan of sites, made from the graph and the target's integer kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch.fx import GraphModule, Node
+
+from qutils.errors import UnsupportedError
+from qutils.graph.nodes import argument, constant, float_inputs, is_float, layer_of, op_name
+from qutils.graph.targets import Target
+
+Role = Literal["boundary", "weight", "activation"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One tensor to quantize: the output of ``node``, under a name people recognize."""
+
+    name: str  # "stage1.conv1", "stage1.conv1.weight", "input"
+    role: Role
+    node: str
+    layer: str
+
+
+@dataclass(frozen=True)
+class Bias:
+    """An int32 bias of scale ``scale(input) * scale(weight)``, read by the layer ``consumer``."""
+
+    consumer: str
+    node: str
+    input: str  # site names
+    weight: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """All sites of a graph.
+
+    ``sites`` maps node names to the site that quantizes their value; pass-through nodes appear in
+    ``shared`` with the node whose site they keep. ``float_nodes`` stay in float.
+    """
+
+    sites: dict[str, Site]
+    shared: dict[str, str]
+    biases: tuple[Bias, ...]
+    float_nodes: tuple[str, ...]
+
+
+def place(module: GraphModule, target: Target, *, allow_float: bool = False) -> Placement:
+    """Plan the quantizers of a captured graph.
+
+    Args:
+        allow_float: keep operators without an integer kernel in float instead of refusing them.
+    Raises:
+        UnsupportedError: an operator has no integer kernel on the target; it is named with the
+            module it came from.
+    """
+    return _Planner(module, target, allow_float).plan()
+
+
+class _Planner:
+    def __init__(self, module: GraphModule, target: Target, allow_float: bool) -> None:
+        self.module, self.target, self.allow_float = module, target, allow_float
+        self.sites: dict[str, Site] = {}
+        self.shared: dict[str, str] = {}
+        self.float_nodes: list[str] = []
+        self.fused: set[str] = set()
+        self.names: set[str] = set()
+
+    def plan(self) -> Placement:
+        for node in self.module.graph.nodes:
+            if node.op == "placeholder":
+                self._add(node, "boundary", "input")
+            elif node.op == "call_function" and is_float(node) and node.name not in self.fused:
+                self._visit(node)
+        self._drop_unread()
+        return Placement(self.sites, self.shared, tuple(self._biases()), tuple(self.float_nodes))
+
+    def _visit(self, node: Node) -> None:
+        op = op_name(node)
+        weights = self._weight(node)
+        if op in self.target.weighted and weights is not None:
+            self._add(weights, "weight", f"{layer_of(node)}.weight", axis_of=node)
+            self._add(self._fuse(node), "activation", layer_of(node))
+        elif op in self.target.pass_through:
+            self._share(node)
+        elif op in self.target.quantized and len(float_inputs(node)) == self._operands(node):
+            for source in float_inputs(node):
+                self._constant(source)
+            self._add(self._fuse(node), "activation", layer_of(node))
+        elif self.allow_float:
+            self.float_nodes.append(node.name)
+            self._add(node, "activation", layer_of(node))
+        else:
+            raise UnsupportedError(
+                f"operator aten.{op} in module {layer_of(node)!r} has no integer kernel on "
+                f"{self.target.name}: replace it, or keep it in float with allow_float=True "
+                "(--allow-float on the command line)"
+            )
+
+    @staticmethod
+    def _operands(node: Node) -> int:
+        """How many tensors the op reads: add and mul with a plain number are not integer kernels."""
+        return 2 if op_name(node) in ("add", "mul") and node.args[0] is not node.args[1] else len(
+            float_inputs(node)
+        )
+
+    def _weight(self, node: Node) -> Node | None:
+        weight = argument(node, 1)
+        return weight if constant(self.module, weight) is not None else None
+
+    def _constant(self, node: Node) -> None:
+        """A parameter that is added or multiplied is quantized like an activation."""
+        if node.op == "get_attr" and node.name not in self.sites:
+            self._add(node, "activation", str(node.target))
+
+    def _share(self, node: Node) -> None:
+        """A pass-through op keeps the scale of its input, unless the input is not quantized."""
+        source = float_inputs(node)[0]
+        self._constant(source)
+        origin = self.shared.get(source.name, source.name)
+        self.shared[node.name] = origin
+
+    def _fuse(self, node: Node) -> Node:
+        """The last node of ``node`` and the activations that the kernel absorbs."""
+        while len(node.users) == 1:
+            user = next(iter(node.users))
+            if op_name(user) not in self.target.fused or not _is_clip_at_zero(user):
+                break
+            self.fused.add(user.name)
+            node = user
+        return node
+
+    def _add(self, node: Node, role: Role, name: str, axis_of: Node | None = None) -> None:
+        if node.name in self.sites:  # a weight that two layers share
+            return
+        unique, count = name, 2
+        while unique in self.names:
+            unique, count = f"{name}_{count}", count + 1
+        self.names.add(unique)
+        self.sites[node.name] = Site(unique, role, node.name, layer_of(axis_of or node))
+
+    def _drop_unread(self) -> None:
+        """The network's output stays float where the target has a kernel with float output."""
+        if self.target.quantize_output:
+            return
+        output = next(n for n in self.module.graph.nodes if n.op == "output")
+        last = output.args[0]
+        if not isinstance(last, Node) or len(last.users) != 1:
+            return
+        source = last
+        while source.name in self.shared and len(source.users) == 1:
+            source = float_inputs(source)[0]
+        chain_has_kernel = op_name(source) in self.target.weighted
+        if chain_has_kernel and source is last and source.name in self.sites:
+            del self.sites[source.name]
+
+    def _biases(self) -> list[Bias]:
+        found = []
+        for node in self.module.graph.nodes:
+            bias = argument(node, 2) if op_name(node) in self.target.weighted else None
+            if constant(self.module, bias) is None or node.args[1].name not in self.sites:
+                continue
+            source = node.args[0].name
+            site = self.sites.get(self.shared.get(source, source))
+            if site is not None:
+                weight = self.sites[node.args[1].name]
+                found.append(Bias(node.name, bias.name, site.name, weight.name))
+        return found
+
+
+def _is_clip_at_zero(node: Node) -> bool:
+    """Whether an activation is ReLU-like: clips at zero below, so that a range can express it."""
+    if op_name(node) in ("relu", "relu6"):
+        return True
+    low = argument(node, 1, node.kwargs.get("min"))
+    return low is not None and float(low) == 0.0

@@ -1,0 +1,23 @@
+"""The whole range: nothing is clipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from qutils.observers.rows import Rows
+from qutils.schemes import Scheme
+
+
+@dataclass(frozen=True)
+class MinMax:
+    """``low = min x``, ``high = max x`` over everything observed.
+
+    One outlier sets the scale of all the rest; without outliers nothing is simpler or safer.
+    Source: Jacob et al. 2018, arXiv:1712.05877, section 3.1 (weights).
+    """
+
+    def range(self, rows: Rows, scheme: Scheme) -> tuple[Tensor, Tensor]:
+        """The extremes, ``[R]`` and ``[R]``; the scheme does not matter."""
+        return rows.low, rows.high

@@ -1,0 +1,133 @@
+"""The one interface of every runtime: load a file, run a batch, say what really executes."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qutils.errors import InvalidInputError, MissingPackageError
+
+#: One axis of an input: a size, or a name where the file leaves it open (``"n"``).
+Axis = int | str | None
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How a runtime computes: ``threads`` of one operator, ``exact`` integer arithmetic.
+
+    ``exact=False`` allows kernels that saturate intermediate sums for speed.
+    """
+
+    threads: int = 1
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.threads, bool) or not isinstance(self.threads, int) or self.threads < 1:
+            raise InvalidInputError(f"threads must be an integer >= 1, not {self.threads!r}")
+
+
+class Runtime(ABC):
+    """A model file made ready to run: ``Runtime.load(path).run(batch)``."""
+
+    name: ClassVar[str]
+    options: RuntimeOptions
+
+    @classmethod
+    @abstractmethod
+    def load(cls, path: str | Path, threads: int = 1, exact: bool = True) -> Self:
+        """Load a model of one input and one output.
+
+        Raises:
+            DataError: the file is missing, truncated or corrupt.
+            UnsupportedError: the runtime cannot run this model.
+        """
+
+    @abstractmethod
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Logits of a batch: ``[N, ...] -> [N, classes]``. NaN and Inf pass through as computed.
+
+        Raises:
+            InvalidInputError: wrong shape or dtype; names expected and given.
+        """
+
+    @abstractmethod
+    def kernels(self) -> Counter[str]:
+        """Operator types that really execute, after the runtime's own graph optimization."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Version of the runtime's package."""
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[Axis, ...]:
+        """Shape the file declares; open axes are names or None."""
+
+    @property
+    def threads(self) -> int:
+        """Number of threads that ``run`` uses."""
+        return self.options.threads
+
+
+def check_batch(batch: object, shape: Sequence[Axis], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return ``batch`` if a model with this input can take it.
+
+    Raises:
+        InvalidInputError: not an array, wrong dtype, wrong shape or empty.
+
+    >>> check_batch(np.zeros((2, 3), np.float32), ("n", 3), np.dtype("float32")).shape
+    (2, 3)
+    """
+    expected = "[" + ", ".join(str(axis if axis is not None else "?") for axis in shape) + "]"
+    if not isinstance(batch, np.ndarray):
+        raise InvalidInputError(
+            f"the batch is a {type(batch).__name__}; expected a numpy array {expected} of {dtype}"
+        )
+    if batch.dtype != dtype:
+        raise InvalidInputError(
+            f"the batch has dtype {batch.dtype}, the model expects {dtype}: "
+            f"convert it with batch.astype('{dtype}')"
+        )
+    fits = batch.ndim == len(shape) and all(
+        not isinstance(axis, int) or axis == size
+        for axis, size in zip(shape, batch.shape, strict=True)
+    )
+    if not fits:
+        raise InvalidInputError(
+            f"the batch has shape {list(batch.shape)}, the model expects {expected}"
+            + _fixed_batch_hint(shape, batch.shape)
+        )
+    if batch.size == 0:
+        raise InvalidInputError(f"the batch {list(batch.shape)} is empty: give at least one sample")
+    return batch
+
+
+def _fixed_batch_hint(shape: Sequence[Axis], given: Sequence[int]) -> str:
+    """The mend where only the batch axis differs."""
+    if len(given) == len(shape) and list(given[1:]) == list(shape[1:]):
+        return f": its batch size is fixed at {shape[0]}; split the batch, or export it open"
+    return ""
+
+
+def require(module: str, command: str) -> ModuleType:
+    """Import an optional package.
+
+    Raises:
+        MissingPackageError: it is not installed; names the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{module.partition('.')[0]} is not installed ({error}). Install it with: {command}"
+        ) from error

@@ -1,0 +1,34 @@
+"""What this CPU can do, as far as integer kernels care."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+#: Flags of instructions that sum products of 8-bit integers in 32 bits, without saturating at 16.
+VNNI = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8"})
+
+
+def parse_flags(cpuinfo: str) -> frozenset[str]:
+    r"""Instruction set flags in ``/proc/cpuinfo``: ``flags`` on x86, ``Features`` on ARM.
+
+    >>> sorted(parse_flags("model name : X\nflags : fma avx2"))
+    ['avx2', 'fma']
+    """
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+@cache
+def flags() -> frozenset[str]:
+    """Instruction set flags of this CPU; empty where the system does not tell."""
+    path = Path("/proc/cpuinfo")
+    return parse_flags(path.read_text()) if path.is_file() else frozenset()
+
+
+def has_vnni(known: frozenset[str] | None = None) -> bool:
+    """Whether the CPU is known to sum 8-bit products exactly (VNNI); unknown counts as no."""
+    return bool(VNNI & (flags() if known is None else known))

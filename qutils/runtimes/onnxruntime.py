@@ -1,0 +1,185 @@
+"""ONNX Runtime on the CPU, exact by default.
+
+x86 CPUs with AVX2 or AVX-512 but no VNNI multiply unsigned activations by signed weights with
+``vpmaddubsw``, which adds pairs of products in 16 bits and saturates: ``2 * 255 * 127 = 64,770``
+does not fit into 32,767. By default ONNX Runtime accepts that in every dense kernel (QLinearConv,
+QGemm, QLinearMatMul; the depthwise kernels are exact). The session option
+``session.x64quantprecision`` stores the weights as unsigned bytes instead, whose kernels add in 32
+bits: the same result as on a CPU with VNNI, and slower. ``exact=False`` leaves the option unset.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from qutils.errors import DataError, UnsupportedError
+from qutils.runtimes.base import Axis, Runtime, RuntimeOptions, check_batch, require
+from qutils.runtimes.cpu import has_vnni
+
+EXACT_OPTION = "session.x64quantprecision"
+#: Operators that multiply by weights in float.
+FLOAT_OPS = frozenset(
+    {"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
+)
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+}
+_CORRUPT = (ort_errors.InvalidProtobuf, ort_errors.InvalidArgument, ort_errors.NoModel)
+_UNSUPPORTED = (ort_errors.InvalidGraph, ort_errors.Fail, ort_errors.NotImplemented)
+_QUIET = 3  # errors only: the optimizer warns about every file it saves
+
+
+@dataclass(frozen=True)
+class OptimizedOps:
+    """Operators of a graph after the runtime optimized it."""
+
+    counts: Counter[str]
+    float_layers: tuple[str, ...]  # convolutions and matrix products that stayed in float
+
+
+class OnnxRuntime(Runtime):
+    """ONNX Runtime, CPUExecutionProvider, sequential execution."""
+
+    name: ClassVar[str] = "onnxruntime"
+
+    def __init__(self, path: Path, options: RuntimeOptions, session: ort.InferenceSession) -> None:
+        self.path = path
+        self.options = options
+        self._session = session
+        self._input = session.get_inputs()[0]
+        self._dtype = np.dtype(_DTYPES[self._input.type])
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int = 1, exact: bool = True) -> Self:
+        """Load an ONNX file of one input and one output.
+
+        Raises:
+            DataError: the file is missing, truncated or corrupt.
+            UnsupportedError: an operator, opset or interface that this runtime cannot run.
+        """
+        options = RuntimeOptions(threads, exact)
+        session = _session(Path(path), _session_options(options))
+        _check_interface(Path(path), session)
+        return cls(Path(path), options, session)
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Logits of a batch: ``[N, ...] -> [N, classes]``. NaN and Inf pass through as computed.
+
+        Raises:
+            InvalidInputError: wrong shape or dtype; names expected and given.
+        """
+        checked = check_batch(batch, self.input_shape, self._dtype)
+        logits: NDArray[Any] = self._session.run(None, {self._input.name: checked})[0]
+        return logits
+
+    def kernels(self) -> Counter[str]:
+        """Operator types that really execute, after ONNX Runtime's graph optimization."""
+        return optimized_ops(self.path, self.options).counts
+
+    @property
+    def version(self) -> str:
+        """Version of the onnxruntime package."""
+        return str(ort.__version__)
+
+    @property
+    def input_shape(self) -> tuple[Axis, ...]:
+        """Shape the file declares; open axes are names or None."""
+        return tuple(self._input.shape)
+
+
+def optimized_ops(path: str | Path, options: RuntimeOptions | None = None) -> OptimizedOps:
+    """Count the operators that execute, and name the layers that stayed in float.
+
+    Raises:
+        DataError: the file is missing, truncated or corrupt.
+        UnsupportedError: an operator, opset or interface that this runtime cannot run.
+    """
+    onnx = require("onnx", "pip install onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "optimized.onnx"
+        session_options = _session_options(options or RuntimeOptions())
+        session_options.optimized_model_filepath = str(saved)
+        _session(Path(path), session_options)
+        nodes = list(_nodes(onnx.load(str(saved), load_external_data=False).graph))
+    return OptimizedOps(
+        counts=Counter(node.op_type for node in nodes),
+        float_layers=tuple(n.name or n.output[0] for n in nodes if n.op_type in FLOAT_OPS),
+    )
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """All nodes of an ONNX graph, those of its subgraphs included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _nodes(inner)
+
+
+def _session_options(options: RuntimeOptions) -> ort.SessionOptions:
+    """Threads, quiet log, and the exact kernels where the CPU needs to be told."""
+    session_options = ort.SessionOptions()
+    session_options.intra_op_num_threads = options.threads
+    session_options.inter_op_num_threads = 1
+    session_options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    session_options.log_severity_level = _QUIET
+    if options.exact and not has_vnni():  # with VNNI the default kernels are exact, and faster
+        session_options.add_session_config_entry(EXACT_OPTION, "1")
+    return session_options
+
+
+def _session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+    """Open a session; every failure becomes one of our errors."""
+    with _our_errors(path):
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@contextlib.contextmanager
+def _our_errors(path: Path) -> Iterator[None]:
+    if not path.is_file():
+        raise DataError(f"{path} is missing. Export the model first, or correct the path.")
+    try:
+        yield
+    except _CORRUPT as error:
+        raise DataError(
+            f"{path} is corrupt or truncated ({path.stat().st_size:,} bytes): {_reason(error)}. "
+            "Export it again."
+        ) from error
+    except _UNSUPPORTED as error:
+        raise UnsupportedError(
+            f"ONNX Runtime {ort.__version__} cannot run {path}: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What ONNX Runtime says, without its prefix ``[ONNXRuntimeError] : 7 : CODE : ``."""
+    return str(error).rpartition(" failed:")[2].strip().rstrip(".")
+
+
+def _check_interface(path: Path, session: ort.InferenceSession) -> None:
+    inputs = [i.name for i in session.get_inputs()]
+    outputs = [o.name for o in session.get_outputs()]
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise UnsupportedError(
+            f"{path} has inputs {inputs} and outputs {outputs}; one of each is supported"
+        )
+    kind = session.get_inputs()[0].type
+    if kind not in _DTYPES:
+        raise UnsupportedError(f"{path} takes {kind}; supported are {', '.join(_DTYPES)}")

@@ -1,0 +1,115 @@
+"""What a quantizer is: bits, sign, symmetry, granularity, observer. Frozen values, no tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Literal, get_args
+
+from qutils.errors import InvalidInputError
+
+Granularity = Literal["per_tensor", "per_channel", "per_group"]
+GRANULARITIES: tuple[str, ...] = get_args(Granularity)
+MIN_BITS, MAX_BITS = 2, 8
+OBSERVER_NAMES = ("minmax", "moving_average", "percentile", "mse", "entropy")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How one tensor becomes integers.
+
+    ``signed`` and ``symmetric`` left at None mean "as the role asks": a ``Recipe`` makes weights
+    signed and symmetric, activations unsigned and affine.
+
+    A symmetric scheme gives up the lowest integer, so that ``-x`` is representable whenever ``x``
+    is: 8 bits signed are -127..127, 2 bits -1..1.
+
+    >>> Scheme(bits=8, signed=True, symmetric=True).qmin
+    -127
+    >>> Scheme(bits=4, signed=False, symmetric=False).qmax
+    15
+
+    Raises:
+        InvalidInputError: bits outside 2..8, unknown granularity or observer, group size amiss.
+    Source: Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 2.
+    """
+
+    bits: int = 8
+    signed: bool | None = None
+    symmetric: bool | None = None
+    granularity: Granularity = "per_tensor"
+    group_size: int | None = None
+    observer: str = "minmax"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.bits, int) or not MIN_BITS <= self.bits <= MAX_BITS:
+            raise InvalidInputError(
+                f"bits must be an integer in {MIN_BITS}..{MAX_BITS}, got {self.bits!r}"
+            )
+        _choose("granularity", self.granularity, GRANULARITIES)
+        _choose("observer", self.observer, OBSERVER_NAMES)
+        if (self.granularity == "per_group") != (self.group_size is not None):
+            raise InvalidInputError(
+                "group_size goes with granularity='per_group', and only with it"
+            )
+        if self.group_size is not None and self.group_size < 1:
+            raise InvalidInputError(f"group_size must be at least 1, got {self.group_size}")
+
+    @property
+    def qmin(self) -> int:
+        """Smallest integer: ``-2^(b-1)`` signed, ``0`` unsigned; one more if symmetric."""
+        lowest = -(1 << (self.bits - 1)) if self.signed else 0
+        return lowest + 1 if self.symmetric else lowest
+
+    @property
+    def qmax(self) -> int:
+        """Largest integer: ``2^(b-1) - 1`` signed, ``2^b - 1`` unsigned."""
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+    def resolved(self, *, signed: bool, symmetric: bool) -> Scheme:
+        """This scheme with unset ``signed`` and ``symmetric`` filled in."""
+        return replace(
+            self,
+            signed=signed if self.signed is None else self.signed,
+            symmetric=symmetric if self.symmetric is None else self.symmetric,
+        )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The schemes of a whole model.
+
+    ``boundary`` is the network's input (pixels are 8-bit data) and, where the target quantizes it,
+    its output; every layer between, first and last included, follows ``weights`` and
+    ``activations``.
+
+    >>> Recipe(weights=Scheme(bits=4)).label
+    'W4A8'
+    """
+
+    weights: Scheme = field(default_factory=lambda: Scheme(granularity="per_channel"))
+    activations: Scheme = field(default_factory=Scheme)
+    boundary: Scheme = field(default_factory=Scheme)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", self.weights.resolved(signed=True, symmetric=True))
+        for name in ("activations", "boundary"):
+            scheme: Scheme = getattr(self, name).resolved(signed=False, symmetric=False)
+            if scheme.granularity != "per_tensor":
+                raise InvalidInputError(
+                    f"{name} are quantized per_tensor (integer kernels sum over channels), "
+                    f"got {scheme.granularity}"
+                )
+            object.__setattr__(self, name, scheme)
+
+    @property
+    def label(self) -> str:
+        """Bits of weights and activations, as in the literature: ``W8A8``."""
+        return f"W{self.weights.bits}A{self.activations.bits}"
+
+
+def _choose(what: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        close = get_close_matches(str(value), choices, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InvalidInputError(f"unknown {what} {value!r}: choose from {', '.join(choices)}{hint}")

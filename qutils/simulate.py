@@ -1,0 +1,163 @@
+"""FakeQuantize modules, and the float model that behaves like the integer one."""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from qutils.affine import MIN_SCALE, QParams, expand
+from qutils.errors import InvalidInputError
+from qutils.graph import Captured, Placement, Site, Target
+from qutils.schemes import Recipe, Scheme
+from qutils.ste import fake_quantize_ste, round_ste
+
+#: Biases keep this many bits, one less than int32 holds, so that sums have headroom.
+BIAS_LIMIT = float(1 << 30)
+
+
+class FakeQuantize(nn.Module):
+    """One quantizer: ``y = scale * (clamp(round(x / scale) + zero_point) - zero_point)``.
+
+    ``scale`` and ``zero_point`` are parameters, frozen until QAT trains them. The zero point is
+    kept as a float and rounded on use.
+    Shapes: any ``x``; scale ``[]``, ``[C]`` or ``[C, G]`` as in ``QParams``.
+    """
+
+    def __init__(self, site: Site, scheme: Scheme, q: QParams) -> None:
+        super().__init__()
+        self.site, self.scheme, self.axis = site, scheme, q.axis
+        self.scale = nn.Parameter(q.scale.clone(), requires_grad=False)
+        self.zero_point = nn.Parameter(q.zero_point.float(), requires_grad=False)
+
+    def qparams(self) -> QParams:
+        """The quantizer as plain data, zero point rounded, scale positive."""
+        scale = self.scale.detach().clamp(min=MIN_SCALE).clone()
+        zero_point = self.zero_point.detach().round().clamp(self.scheme.qmin, self.scheme.qmax)
+        return QParams(
+            scale, zero_point.to(torch.int32), self.scheme.qmin, self.scheme.qmax, self.axis,
+            self.scheme.group_size,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.scale.clamp(min=MIN_SCALE)
+        zero_point = round_ste(self.zero_point).clamp(self.scheme.qmin, self.scheme.qmax)
+        if self.axis is not None:
+            scale = expand(scale, x, self.axis, self.scheme.group_size)
+            zero_point = expand(zero_point, x, self.axis, self.scheme.group_size)
+        return fake_quantize_ste(x, scale, zero_point, self.scheme.qmin, self.scheme.qmax)
+
+    def extra_repr(self) -> str:
+        return f"{self.site.name}, bits={self.scheme.bits}, {self.scheme.granularity}"
+
+
+class FakeQuantizeBias(nn.Module):
+    """Bias on the grid of the int32 accumulator: ``scale = scale(input) * scale(weight)``.
+
+    Shapes: ``[C] -> [C]``. Weights quantized per group have no single accumulator scale; their
+    bias stays float.
+    """
+
+    def __init__(self, source: FakeQuantize, weight: FakeQuantize) -> None:
+        super().__init__()
+        self._quantizers = (source, weight)  # a tuple: they are not submodules of the bias
+
+    @property
+    def scale(self) -> Tensor:
+        """Scale of the accumulator, ``[]`` or ``[C]``."""
+        source, weight = self._quantizers
+        return source.scale.detach() * weight.scale.detach()
+
+    def forward(self, bias: Tensor) -> Tensor:
+        if self._quantizers[1].scheme.granularity == "per_group":
+            return bias
+        scale = self.scale
+        return bias + (torch.round(bias / scale) * scale - bias).detach()
+
+
+class SimulatedModel(nn.Module):
+    """A model in float arithmetic whose tensors are rounded where the integer kernels round.
+
+    Made by ``calibrate``; refined by ``ptq`` and ``qat``; converted and exported from here.
+    """
+
+    def __init__(
+        self, captured: Captured, placement: Placement, target: Target, recipe: Recipe,
+        quantizers: dict[str, FakeQuantize],
+    ) -> None:
+        super().__init__()
+        self.captured, self.placement, self.target, self.recipe = captured, placement, target, recipe
+        self.graph_module = _insert(captured.module, placement, quantizers)
+
+    @property
+    def quantizers(self) -> dict[str, FakeQuantize]:
+        """The FakeQuantize of every site, by site name, in order of execution."""
+        found = (m for m in self.graph_module.modules() if isinstance(m, FakeQuantize))
+        return {module.site.name: module for module in found}
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.captured.check(x)
+        return cast(Tensor, self.graph_module(x))
+
+    def copy(self) -> SimulatedModel:
+        """An independent copy; training it leaves this one alone."""
+        return copy.deepcopy(self)
+
+    @torch.no_grad()
+    def fit_biases(self) -> None:
+        """Raise weight scales just enough that every int32 bias fits.
+
+        A channel of tiny weights with a large bias would overflow:
+        ``|bias| / (scale(input) * scale(weight)) <= 2^30``.
+        """
+        for module in self.graph_module.graph.nodes:
+            if module.op != "call_module":
+                continue
+            quantizer = self.graph_module.get_submodule(str(module.target))
+            if isinstance(quantizer, FakeQuantizeBias):
+                _widen(quantizer, self.graph_module.get_parameter(str(module.args[0].target)))
+
+
+def _widen(quantizer: FakeQuantizeBias, bias: Tensor) -> None:
+    source, weight = quantizer._quantizers
+    if weight.scheme.granularity == "per_group":
+        return
+    needed = bias.detach().abs() / (source.scale * BIAS_LIMIT)
+    weight.scale.copy_(torch.maximum(weight.scale, needed if weight.scale.ndim else needed.max()))
+
+
+def _insert(
+    module: GraphModule, placement: Placement, quantizers: dict[str, FakeQuantize]
+) -> GraphModule:
+    """A copy of the graph with a quantizer behind every site and bias."""
+    missing = [s.name for s in placement.sites.values() if s.name not in quantizers]
+    if missing:
+        raise InvalidInputError(f"no quantizer for {', '.join(missing)}")
+    result = copy.deepcopy(module)
+    nodes = {node.name: node for node in result.graph.nodes}
+    for site in placement.sites.values():
+        path = f"quantizer_{site.node}"
+        result.add_submodule(path, quantizers[site.name])
+        _insert_behind(result, nodes[site.node], path)
+    for bias in placement.biases:
+        path = f"quantizer_{bias.consumer}_bias"
+        pair = FakeQuantizeBias(quantizers[bias.input], quantizers[bias.weight])
+        result.add_submodule(path, pair)
+        consumer = nodes[bias.consumer]
+        with result.graph.inserting_before(consumer):
+            node = result.graph.call_module(path, (nodes[bias.node],))
+        node.meta = dict(nodes[bias.node].meta)
+        consumer.args = (*consumer.args[:2], node, *consumer.args[3:])
+    result.graph.lint()
+    result.recompile()
+    return result
+
+
+def _insert_behind(module: GraphModule, node: Node, path: str) -> None:
+    with module.graph.inserting_after(node):
+        quantized = module.graph.call_module(path, (node,))
+    quantized.meta = dict(node.meta)
+    node.replace_all_uses_with(quantized, delete_user_cb=lambda user: user is not quantized)

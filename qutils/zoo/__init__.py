@@ -1,0 +1,22 @@
+"""Datasets, models and the recipes that trained them: DATASETS, MODELS, RECIPES."""
+
+from qutils.zoo.datasets import DATASETS, Dataset, Split, dataset, fashion_mnist, normalize
+from qutils.zoo.models import MODELS, ModelEntry, entry, load, load_weights, save
+from qutils.zoo.recipes import RECIPES, train
+
+__all__ = [
+    "DATASETS",
+    "MODELS",
+    "RECIPES",
+    "Dataset",
+    "ModelEntry",
+    "Split",
+    "dataset",
+    "entry",
+    "fashion_mnist",
+    "load",
+    "load_weights",
+    "normalize",
+    "save",
+    "train",
+]

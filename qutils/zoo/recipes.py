@@ -1,0 +1,58 @@
+"""The recipes that trained the shipped checkpoints; ``qutils train MODEL`` repeats one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qutils.training import Plan, Point, fit
+from qutils.zoo.datasets import Dataset, normalize
+
+#: SGD with Nesterov momentum 0.9; weight decay on convolutions and linear layers only.
+RECIPES: dict[str, Plan] = {
+    "resnet8": Plan(epochs=24, learning_rate=0.2, label_smoothing=0.05, seed=0),
+    "mobilenetv2": Plan(epochs=14, learning_rate=0.2, label_smoothing=0.05, seed=0),
+}
+WEIGHT_DECAY = 5e-4
+
+
+def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Matrices and filters decay; BatchNorm and biases do not."""
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    keep = [p for p in model.parameters() if p.ndim <= 1]
+    return [{"params": decay, "weight_decay": WEIGHT_DECAY}, {"params": keep, "weight_decay": 0.0}]
+
+
+def train(
+    build: Callable[[], nn.Module],
+    data: Dataset,
+    plan: Plan,
+    *,
+    resume: Path | None = None,
+    label: str = "training",
+    progress: bool = True,
+) -> tuple[nn.Module, list[Point]]:
+    """Train a fresh model from its recipe; deterministic for one thread count.
+
+    Returns the model in eval mode and its learning curve.
+    """
+    torch.manual_seed(plan.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = build().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    groups = parameter_groups(model)
+    optimizer = torch.optim.SGD(groups, lr=plan.learning_rate, momentum=0.9, nesterov=True)
+    curve = fit(
+        model,
+        data.train,
+        plan,
+        optimizer,
+        normalize,
+        resume=resume,
+        label=label,
+        progress=progress,
+    )
+    return model.cpu().eval(), curve

@@ -1,0 +1,91 @@
+import contextlib
+import io
+
+import numpy as np
+import pytest
+import torch
+from onnxruntime.quantization.calibrate import HistogramCollector
+
+from qutils.observers import Statistic, range_of, rows_of
+from qutils.observers.entropy import BINS, _divergence
+from qutils.schemes import Scheme
+
+
+def scheme_of(bits: int, symmetric: bool) -> Scheme:
+    return Scheme(bits, signed=symmetric, symmetric=symmetric, observer="entropy")
+
+
+def slow_divergence(histogram: np.ndarray, start: int, stop: int, levels: int) -> float:
+    """The definition, bin by bin."""
+    p = histogram[start:stop].copy()
+    inside = p.copy()
+    p[0] += histogram[:start].sum()
+    p[-1] += histogram[stop:].sum()
+    q = np.zeros_like(p)
+    for j in range(levels):
+        level = slice(len(p) * j // levels, len(p) * (j + 1) // levels)
+        occupied = p[level] > 0
+        if occupied.any():
+            spread = max(inside[level].sum(), 1e-4 * occupied.sum()) / occupied.sum()
+            q[level] = np.where(occupied, spread, 0.0)
+    p, q = p / p.sum(), q / q.sum()
+    return float(np.sum(p[p > 0] * np.log(p[p > 0] / q[p > 0])))
+
+
+@pytest.mark.parametrize("levels", [2, 4, 16, 128])
+@pytest.mark.parametrize("share", [0.0, 0.6, 0.97], ids=["dense", "gaps", "sparse"])
+def test_cumulative_sums_equal_the_definition(levels, share):
+    torch.manual_seed(0)
+    histogram = torch.randint(1, 100, (2, BINS)).double() * (torch.rand(2, BINS) > share)
+    start = torch.tensor([[0, 100, 3000], [0, 7, 1024]])
+    stop = torch.tensor([[BINS, 4000, 3257], [4090, 2055, 3072]])
+    found = _divergence(histogram, start, stop, levels)
+    for r in range(2):
+        for k in range(3):
+            window = (int(start[r, k]), int(stop[r, k]))
+            expected = slow_divergence(histogram[r].numpy(), *window, levels)
+            assert found[r, k].item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("bits", [5, 6])
+@pytest.mark.parametrize("distribution", ["gauss", "laplace"])
+def test_close_to_onnxruntime(distribution, bits):
+    torch.manual_seed(1)
+    laplace = torch.distributions.Laplace(0.0, 1.0)
+    x = torch.randn(200_000) if distribution == "gauss" else laplace.sample((200_000,))
+    theirs = HistogramCollector("entropy", False, 512, 2**bits, 99.99, "same")
+    with contextlib.redirect_stdout(io.StringIO()):
+        theirs.collect({"x": [x.numpy()]})
+        low, high = theirs.compute_entropy()["x"][:2]
+    rows = Statistic().observe(x).rows()
+    mine = [end.item() for end in range_of(rows, scheme_of(bits, symmetric=False))]
+    assert mine == pytest.approx([float(low), float(high)], rel=0.25)
+
+
+@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "affine"])
+def test_fewer_bits_clip_more(symmetric):
+    torch.manual_seed(2)
+    rows = Statistic().observe(torch.randn(300_000)).rows()
+    highs = [range_of(rows, scheme_of(bits, symmetric))[1].item() for bits in (2, 4, 6, 8)]
+    assert highs == sorted(highs)
+    assert 2.0 < highs[0] < highs[-1]
+
+
+def test_a_spike_at_zero_does_not_matter():
+    torch.manual_seed(3)
+    x = torch.rand(100_000).square() * 6
+    plain = Statistic().observe(x)
+    spiked = Statistic().observe(x).observe(torch.zeros(900_000))
+    scheme = scheme_of(4, symmetric=False)
+    ranges = [range_of(s.rows(), scheme)[1].item() for s in (plain, spiked)]
+    assert ranges[0] == pytest.approx(ranges[1], rel=0.02)
+
+
+@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "affine"])
+@pytest.mark.parametrize("values", [1, 2, 9])
+def test_rows_of_few_values_keep_their_range(values, symmetric):
+    torch.manual_seed(4)
+    rows = rows_of(torch.randn(300, values), 0)
+    low, high = range_of(rows, scheme_of(8, symmetric))
+    peak = torch.maximum(-rows.low_or_zero, rows.high_or_zero)
+    assert torch.equal(torch.maximum(-low, high), peak)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from qutils.runtimes.cpu import has_vnni, parse_flags
+
+X86 = "processor : 0\nflags : fpu avx2 avx512_vnni\n\nprocessor : 1\nflags : fpu\n"
+ARM = "processor : 0\nFeatures : fp asimd asimddp\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (X86, {"fpu", "avx2", "avx512_vnni"}),
+        (ARM, {"fp", "asimd", "asimddp"}),
+        ("nothing known", set()),
+    ],
+    ids=["x86", "arm", "unknown"],
+)
+def test_flags_of_the_first_processor(text, expected):
+    assert parse_flags(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"avx2", "avx512f"}, False),
+        ({"avx512_vnni"}, True),
+        ({"avx2", "avx_vnni"}, True),
+        (set(), False),
+    ],
+    ids=["avx512-without", "avx512-with", "avx2-with", "unknown"],
+)
+def test_vnni(known, expected):
+    assert has_vnni(frozenset(known)) is expected
