@@ -6,11 +6,14 @@ integers behind ``dequantize_per_channel``; biases as int32 of scale ``scale(inp
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import logging
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers torch.ops.quantized_decomposed
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
@@ -18,6 +21,24 @@ from qutils.affine import QParams, quantize
 from qutils.errors import UnsupportedError
 from qutils.graph.nodes import attribute
 from qutils.simulate import FakeQuantize, FakeQuantizeBias, SimulatedModel
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence warnings, logged or not, that libraries give about their own insides."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+with quiet():  # torchao reports each GPU library that a CPU does not have
+    # Registers torch.ops.quantized_decomposed.
+    import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401
 
 
 def convert(sim: SimulatedModel) -> GraphModule:

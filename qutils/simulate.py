@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -12,8 +13,10 @@ from torch.fx import GraphModule, Node
 from qutils.affine import MIN_SCALE, QParams, expand
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement, Site, Target
+from qutils.graph.nodes import attribute, clip_range, op_name
 from qutils.schemes import Recipe, Scheme
 from qutils.ste import fake_quantize_ste, round_ste
+from qutils.training import Point
 
 #: Biases keep this many bits, one less than int32 holds, so that sums have headroom.
 BIAS_LIMIT = float(1 << 30)
@@ -33,9 +36,13 @@ class FakeQuantize(nn.Module):
         self.scale = nn.Parameter(q.scale.clone(), requires_grad=False)
         self.zero_point = nn.Parameter(q.zero_point.float(), requires_grad=False)
 
+    def positive_scale(self) -> Tensor:
+        """The scale as it acts: at least ``MIN_SCALE``, wherever training has led it."""
+        return self.scale.detach().clamp(min=MIN_SCALE)
+
     def qparams(self) -> QParams:
         """The quantizer as plain data, zero point rounded, scale positive."""
-        scale = self.scale.detach().clamp(min=MIN_SCALE).clone()
+        scale = self.positive_scale()
         zero_point = self.zero_point.detach().round().clamp(self.scheme.qmin, self.scheme.qmax)
         return QParams(
             scale, zero_point.to(torch.int32), self.scheme.qmin, self.scheme.qmax, self.axis,
@@ -69,7 +76,7 @@ class FakeQuantizeBias(nn.Module):
     def scale(self) -> Tensor:
         """Scale of the accumulator, ``[]`` or ``[C]``."""
         source, weight = self._quantizers
-        return source.scale.detach() * weight.scale.detach()
+        return source.positive_scale() * weight.positive_scale()
 
     def forward(self, bias: Tensor) -> Tensor:
         if self._quantizers[1].scheme.granularity == "per_group":
@@ -91,6 +98,7 @@ class SimulatedModel(nn.Module):
         super().__init__()
         self.captured, self.placement, self.target, self.recipe = captured, placement, target, recipe
         self.graph_module = _insert(captured.module, placement, quantizers)
+        self.curve: tuple[Point, ...] = ()  # of QAT, if any
 
     @property
     def quantizers(self) -> dict[str, FakeQuantize]:
@@ -113,19 +121,39 @@ class SimulatedModel(nn.Module):
         A channel of tiny weights with a large bias would overflow:
         ``|bias| / (scale(input) * scale(weight)) <= 2^30``.
         """
-        for module in self.graph_module.graph.nodes:
-            if module.op != "call_module":
-                continue
-            quantizer = self.graph_module.get_submodule(str(module.target))
+        for quantizer, source in self._quantized():
             if isinstance(quantizer, FakeQuantizeBias):
-                _widen(quantizer, self.graph_module.get_parameter(str(module.args[0].target)))
+                _widen(quantizer, attribute(self.graph_module, str(source.target)))
+
+    @torch.no_grad()
+    def fit_clips(self) -> None:
+        """Narrow ranges that training led beyond what an absorbed ReLU or ReLU6 lets through.
+
+        Nothing is lost, and the integer kernel absorbs the clip only then: the range starts at
+        zero (``zero_point = qmin``) and ends at or below the clip. Before ``fit_biases``.
+        """
+        for quantizer, source in self._quantized():
+            if not isinstance(quantizer, FakeQuantize) or quantizer.scheme.symmetric:
+                continue
+            if op_name(source) not in self.target.fused:
+                continue
+            low, high = clip_range(source)
+            if low == 0:
+                quantizer.zero_point.fill_(quantizer.scheme.qmin)
+                quantizer.scale.clamp_(max=high / (quantizer.scheme.qmax - quantizer.scheme.qmin))
+
+    def _quantized(self) -> Iterator[tuple[nn.Module, Node]]:
+        """Each quantizer call of the graph, with the node it quantizes."""
+        for node in self.graph_module.graph.nodes:
+            if node.op == "call_module":
+                yield self.graph_module.get_submodule(str(node.target)), node.args[0]
 
 
 def _widen(quantizer: FakeQuantizeBias, bias: Tensor) -> None:
     source, weight = quantizer._quantizers
     if weight.scheme.granularity == "per_group":
         return
-    needed = bias.detach().abs() / (source.scale * BIAS_LIMIT)
+    needed = bias.detach().abs() / (source.positive_scale() * BIAS_LIMIT)
     weight.scale.copy_(torch.maximum(weight.scale, needed if weight.scale.ndim else needed.max()))
 
 

@@ -41,10 +41,24 @@ class _FakeQuantize(torch.autograd.Function):
             passed = grad * inside
         need_scale, need_zero_point = ctx.needs_input_grad[1:3]
         # d y / d scale = (y - x) / scale inside, y / scale outside.
-        d_scale = _sum(grad * y - passed * x, scale) / scale if need_scale else None
+        d_scale = None
+        if need_scale:
+            d_scale = (_inner(grad, y, scale) - _inner(passed, x, scale)) / scale
         # d y / d zero_point = -scale outside, 0 inside.
         d_zero_point = _sum(passed - grad, scale) * scale if need_zero_point else None
         return passed, d_scale, d_zero_point, None, None
+
+
+def _inner(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
+    """Sum of ``a * b`` over all axes that ``like`` broadcasts along."""
+    if like.ndim == 0 and a.stride() == b.stride() and _dense(a):
+        flat = (a.numel(),), (1,)  # the order of the sum is free: take that of the memory
+        return torch.dot(a.as_strided(*flat), b.as_strided(*flat))
+    return _sum(a * b, like)
+
+
+def _dense(x: Tensor) -> bool:
+    return x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
 
 
 def _sum(values: Tensor, like: Tensor) -> Tensor:

@@ -24,12 +24,15 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Pictures(Protocol):
-    """What training needs of a split: uint8 ``images [N, C, H, W]`` and ``labels [N]``."""
+    """What training needs of data: ``images [N, ...]``, ``labels [N]``, and how to prepare them."""
 
     @property
     def images(self) -> Tensor: ...
     @property
     def labels(self) -> Tensor: ...
+    def prepare(self, images: Tensor) -> Tensor:
+        """Stored images (uint8, say) to network input."""
+        ...
 
 
 @dataclass(frozen=True)

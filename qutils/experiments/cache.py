@@ -107,6 +107,10 @@ class Cache:
         self._keep(sidecar, {"key": key, "sha256": sha256(path), "bytes": path.stat().st_size})
         return path
 
+    def scratch(self, key: Mapping[str, object], suffix: str) -> Path:
+        """Path for the unfinished work of ``key``; whoever writes there also removes it."""
+        return self._path(digest(canonical({"scratch": suffix, "key": key})), suffix)
+
     def summary(self) -> str:
         """One line: how much was reused and how much computed."""
         total = self.hits + self.misses

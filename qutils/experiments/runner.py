@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from qutils.experiments.provenance import Provenance
 from qutils.experiments.status import Status, load_status
 from qutils.files import atomic_path, write_text
 
+HEAVY_BYTES = 3_000_000  # reports are kept in git
 _FAILURE_FILES = ("failed.html", "failed.ipynb")
 
 
@@ -103,7 +105,14 @@ def _publish_report(made: Plan, executed: Path, folder: Path, origin: Provenance
     files = {path.name for path in folder.iterdir()} | {"status.json", *_FAILURE_FILES}
     _status(made, origin, worker.OK, "", tuple(sorted(files))).save(folder)
     staging.publish(folder, made.destination)
+    _tell_if_heavy(made.destination)
     return Run(worker.OK, made.destination / "report.html")
+
+
+def _tell_if_heavy(folder: Path) -> None:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if size > HEAVY_BYTES:
+        print(f"{folder} has {size / 1e6:.1f} MB: too heavy to commit often", file=sys.stderr)
 
 
 def _publish_failure(

@@ -13,7 +13,8 @@ from torch.fx.graph import CodeGen
 
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph.fold import fold_batch_norm
-from qutils.graph.nodes import argument, attribute, is_float, op_name
+from qutils.graph.nodes import attribute, op_name
+from qutils.graph.rewrite import rewrite
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,7 @@ class Captured:
             raise InvalidInputError(
                 f"the model takes input of shape [{', '.join(map(str, wanted))}], got {list(x.shape)}"
             )
-        if not x.dtype.is_floating_point:
-            raise InvalidInputError(f"the model takes float input, got {x.dtype}: normalize the pictures")
+        _check_dtype(x)
 
 
 def capture(model: nn.Module, example: Tensor) -> Captured:
@@ -40,26 +40,82 @@ def capture(model: nn.Module, example: Tensor) -> Captured:
     The caller's model is copied, never changed. ``example`` is ``[N, ...]``, any N.
 
     Raises:
-        InvalidInputError: a parameter or buffer holds NaN or Inf; it is named.
+        InvalidInputError: a parameter or buffer holds NaN or Inf or is not float32 (it is named);
+            the model does not run on the example.
         UnsupportedError: ``torch.export`` cannot trace the model, or it does not map one tensor to
             one tensor; the reason is given.
     Source: ``torch.export``; folding as in Nagel et al. 2021, section 3.2.
     """
-    model = copy.deepcopy(model).cpu().eval()
-    for name, tensor in model.state_dict().items():
-        if tensor.dtype.is_floating_point and not torch.isfinite(tensor).all():
-            raise InvalidInputError(f"the model's {name} holds NaN or Inf: load a sound checkpoint")
     if example.ndim < 2 or len(example) == 0:
-        raise InvalidInputError(f"an example input needs a batch and more axes, got {list(example.shape)}")
+        raise InvalidInputError(
+            f"an example input needs a batch and more axes, got {list(example.shape)}"
+        )
+    _check_dtype(example)
+    _check_tensors(model)
+    model = _own_copy(model)
+    _check_runs(model, _two(example))
     module = _flatten(_export(model, _two(example)))
     fold_batch_norm(module)
-    _replace_spatial_mean(module)
-    _restore_flatten(module)
-    _channels_last(module)
+    rewrite(module)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
     return Captured(module, tuple(example.shape[1:]))
+
+
+def _check_dtype(x: Tensor) -> None:
+    if not x.dtype.is_floating_point:
+        raise InvalidInputError(
+            f"the model takes float input, got {x.dtype}: normalize the pictures"
+        )
+    if x.dtype != torch.float32:
+        raise InvalidInputError(f"the model takes float32 input, got {x.dtype}: call .float()")
+
+
+def _check_tensors(model: nn.Module) -> None:
+    """Raise InvalidInputError for a parameter or buffer that is not finite float32."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if not tensor.dtype.is_floating_point:
+            continue
+        if tensor.dtype != torch.float32:
+            raise InvalidInputError(
+                f"the model's {name} is {tensor.dtype}; quantization starts from float32: "
+                "call model.float()"
+            )
+        if not torch.isfinite(tensor).all():
+            raise InvalidInputError(f"the model's {name} holds NaN or Inf: load a sound checkpoint")
+
+
+def _own_copy(model: nn.Module) -> nn.Module:
+    """A copy on the CPU in eval mode that leaves its input alone."""
+    try:
+        model = copy.deepcopy(model).cpu().eval()
+    except Exception as error:
+        raise UnsupportedError(
+            f"{type(model).__name__} cannot be copied: {_reason(error)}"
+        ) from error
+    # torch.export refuses a model that writes to its input, as ReLU(inplace=True) in front does.
+    model.register_forward_pre_hook(lambda _, args: tuple(x.clone() for x in args))
+    return model
+
+
+def _check_runs(model: nn.Module, example: Tensor) -> None:
+    try:
+        with torch.no_grad():
+            model(example)
+    except TypeError:
+        return  # takes other arguments than one tensor: torch.export says which
+    except Exception as error:
+        raise InvalidInputError(
+            f"{type(model).__name__} does not run on input of shape "
+            f"[N, {', '.join(map(str, example.shape[1:]))}]: {_reason(error)}. Give inputs of the "
+            "shape that the model was built for."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """First line of an error, or its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _two(example: Tensor) -> Tensor:
@@ -75,9 +131,8 @@ def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
             program = torch.export.export(model, (example,), dynamic_shapes=dynamic)
             return program.run_decompositions({})  # functional: no in-place ops
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UnsupportedError(
-            f"torch.export cannot trace {type(model).__name__}: {reason}. Remove data-dependent "
+            f"torch.export cannot trace {type(model).__name__}: {_reason(error)}. Remove data-dependent "
             "control flow, or quantize the part of the model that can be traced."
         ) from error
 
@@ -106,54 +161,6 @@ def _flatten(program: torch.export.ExportedProgram) -> GraphModule:
             graph.erase_node(node)
     graph.eliminate_dead_code()
     return GraphModule(exported, graph)
-
-
-def _replace_spatial_mean(module: GraphModule) -> None:
-    """``mean(x, [2, 3])`` becomes global average pooling, which has integer kernels."""
-    graph = module.graph
-    for node in list(graph.nodes):
-        if op_name(node) != "mean" or not isinstance(argument(node, 1), list | tuple):
-            continue
-        source = node.args[0]
-        axes = sorted(a % 4 for a in node.args[1])
-        if not is_float(source) or source.meta["val"].ndim != 4 or axes != [2, 3]:
-            continue
-        with graph.inserting_before(node):
-            pool = graph.call_function(torch.ops.aten.adaptive_avg_pool2d.default, (source, [1, 1]))
-            pool.meta = {**node.meta, "val": source.meta["val"].mean((2, 3), keepdim=True)}
-            last = pool
-            if not argument(node, 2, False):
-                last = graph.call_function(torch.ops.aten.flatten.using_ints, (pool, 1))
-                last.meta = dict(node.meta)
-        node.replace_all_uses_with(last)
-        graph.erase_node(node)
-
-
-def _restore_flatten(module: GraphModule) -> None:
-    """``view(x, [N, -1])`` with the batch computed at run time becomes ``flatten(x, 1)``."""
-    graph = module.graph
-    for node in list(graph.nodes):
-        if op_name(node) not in ("view", "reshape", "_unsafe_view") or not is_float(node):
-            continue
-        source, size = node.args[0], argument(node, 1)
-        if not is_float(source) or len(size) != 2 or _op(size[0]) != "sym_size":
-            continue
-        with graph.inserting_before(node):
-            flat = graph.call_function(torch.ops.aten.flatten.using_ints, (source, 1))
-        flat.meta = dict(node.meta)
-        node.replace_all_uses_with(flat)
-        graph.erase_node(node)
-
-
-def _op(value: object) -> str:
-    return op_name(value) if isinstance(value, Node) else ""
-
-
-def _channels_last(module: GraphModule) -> None:
-    """Filters in channels-last layout: the same numbers, about twice as fast on a CPU."""
-    for parameter in module.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def parameters_of(module: GraphModule) -> dict[str, Tensor]:

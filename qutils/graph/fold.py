@@ -6,11 +6,13 @@ In eval mode BatchNorm is an affine map of each channel, so the pair is one laye
 
 from __future__ import annotations
 
+from itertools import count
+
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from qutils.graph.nodes import argument, constant, op_name
+from qutils.graph.nodes import argument, attribute, constant, op_name
 
 FOLDABLE = ("conv1d", "conv2d", "linear")
 BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
@@ -42,13 +44,13 @@ def fold_batch_norm(module: GraphModule) -> int:
     ``module`` is changed in place (it is the capture's own copy). A layer used by others as well
     keeps its unfolded weight for them.
     """
-    count = 0
+    folds = 0
     for node in list(module.graph.nodes):
         if op_name(node) in BATCH_NORMS and _fold_one(module, node):
-            count += 1
+            folds += 1
     module.graph.eliminate_dead_code()
     module.recompile()
-    return count
+    return folds
 
 
 def _statistics(node: Node) -> tuple[Node, float] | None:
@@ -68,6 +70,8 @@ def _fold_one(module: GraphModule, node: Node) -> bool:
     layer, eps = found
     if op_name(layer) not in FOLDABLE or len(layer.users) != 1:
         return False
+    if op_name(layer) == "linear" and layer.meta["val"].ndim != 2:
+        return False  # the channels that BatchNorm sees are axis 1, those of the layer the last
     weight = constant(module, layer.args[1])
     if weight is None:
         return False
@@ -76,11 +80,11 @@ def _fold_one(module: GraphModule, node: Node) -> bool:
         return False
     bias = constant(module, argument(layer, 2))
     new_weight, new_bias = folded(weight, bias, gamma, beta, mean, variance, eps)
-    name = str(layer.args[1].target)  # type: ignore[union-attr]
-    stem = name.removesuffix("weight").rstrip(".") or name
+    weight_path = str(layer.args[1].target)  # type: ignore[union-attr]
+    bias_path = str(argument(layer, 2).target) if bias is not None else _bias_path(weight_path)
     with module.graph.inserting_before(layer):
-        weight_node = _new_parameter(module, f"{stem}.weight", new_weight, shared=layer.args[1])
-        bias_node = _new_parameter(module, f"{stem}.bias", new_bias, shared=argument(layer, 2))
+        weight_node = _new_parameter(module, weight_path, new_weight, layer)
+        bias_node = _new_parameter(module, bias_path, new_bias, layer)
     layer.args = (layer.args[0], weight_node, bias_node, *layer.args[3:])
     result = node
     if op_name(node) != "batch_norm":  # returns a tuple: (output, mean, rstd)
@@ -92,19 +96,32 @@ def _fold_one(module: GraphModule, node: Node) -> bool:
     return True
 
 
-def _new_parameter(module: GraphModule, path: str, value: Tensor, shared: object) -> Node:
-    """Store ``value`` under ``path``, or under a fresh name while others still read the old one."""
-    if isinstance(shared, Node) and len(shared.users) > 1:
-        path = f"{path}_{sum(n.op == 'get_attr' for n in module.graph.nodes)}"
+def _bias_path(weight_path: str) -> str:
+    """Where the bias of a layer without one goes: ``stem.weight -> stem.bias``."""
+    parent, _, leaf = weight_path.rpartition(".")
+    bias = "bias" if leaf == "weight" else f"{leaf}_bias"
+    return f"{parent}.{bias}" if parent else bias
+
+
+def _new_parameter(module: GraphModule, path: str, value: Tensor, layer: Node) -> Node:
+    """Store ``value`` under ``path``, or under a fresh name where ``layer`` is not its only reader."""
+    names = (f"{path}_{n}" if n > 1 else path for n in count(1))
+    path = next(name for name in names if _is_free(module, name, layer))
     parent_path, _, leaf = path.rpartition(".")
-    parent: nn.Module = module
-    for part in filter(None, parent_path.split(".")):
-        if not hasattr(parent, part):
-            parent.add_module(part, nn.Module())
-        parent = getattr(parent, part)
+    parent: nn.Module = attribute(module, parent_path) if parent_path else module
     if hasattr(parent, leaf):
         delattr(parent, leaf)
     parent.register_parameter(leaf, nn.Parameter(value))
     node = module.graph.get_attr(path)
     node.meta["val"] = value
     return node
+
+
+def _is_free(module: GraphModule, path: str, layer: Node) -> bool:
+    """Whether nothing is stored under ``path``, or only ``layer`` reads it."""
+    parent_path, _, leaf = path.rpartition(".")
+    parent = attribute(module, parent_path) if parent_path else module
+    if getattr(parent, leaf, None) is None:
+        return True
+    readers = [n for n in module.graph.nodes if n.op == "get_attr" and n.target == path]
+    return {user for reader in readers for user in reader.users} == {layer}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -49,6 +50,25 @@ def is_float(node: Node) -> bool:
 def float_inputs(node: Node) -> list[Node]:
     """Inputs that are floating-point tensors, in order."""
     return [n for n in node.all_input_nodes if is_float(n)]
+
+
+def clip_range(node: Node) -> tuple[float, float]:
+    """What a ReLU-like op lets through, ``(0, 6)`` for relu6; ``(-inf, inf)`` where unknown.
+
+    A bound that is a tensor counts as unknown.
+    """
+    known = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
+    defaults = {"hardtanh": (-1.0, 1.0), "clamp": (None, None)}
+    op = op_name(node)
+    if op not in defaults:
+        return known.get(op, (-math.inf, math.inf))
+    first, second = ("min_val", "max_val") if op == "hardtanh" else ("min", "max")
+    low = argument(node, 1, node.kwargs.get(first, defaults[op][0]))
+    high = argument(node, 2, node.kwargs.get(second, defaults[op][1]))
+    return (
+        float(low) if isinstance(low, int | float) else -math.inf,
+        float(high) if isinstance(high, int | float) else math.inf,
+    )
 
 
 def argument(node: Node, index: int, default: Any = None) -> Any:

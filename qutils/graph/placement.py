@@ -8,7 +8,15 @@ from typing import Literal
 from torch.fx import GraphModule, Node
 
 from qutils.errors import UnsupportedError
-from qutils.graph.nodes import argument, constant, float_inputs, is_float, layer_of, op_name
+from qutils.graph.nodes import (
+    argument,
+    clip_range,
+    constant,
+    float_inputs,
+    is_float,
+    layer_of,
+    op_name,
+)
 from qutils.graph.targets import Target
 
 Role = Literal["boundary", "weight", "activation"]
@@ -84,9 +92,9 @@ class _Planner:
         if op in self.target.weighted and weights is not None:
             self._add(weights, "weight", f"{layer_of(node)}.weight", axis_of=node)
             self._add(self._fuse(node), "activation", layer_of(node))
-        elif op in self.target.pass_through:
+        elif op in self.target.pass_through and _keeps_values(node):
             self._share(node)
-        elif op in self.target.quantized and len(float_inputs(node)) == self._operands(node):
+        elif op in self.target.quantized and _is_integer_form(node):
             for source in float_inputs(node):
                 self._constant(source)
             self._add(self._fuse(node), "activation", layer_of(node))
@@ -95,17 +103,10 @@ class _Planner:
             self._add(node, "activation", layer_of(node))
         else:
             raise UnsupportedError(
-                f"operator aten.{op} in module {layer_of(node)!r} has no integer kernel on "
+                f"operator aten.{_spoken(node)} in module {layer_of(node)!r} has no integer kernel on "
                 f"{self.target.name}: replace it, or keep it in float with allow_float=True "
                 "(--allow-float on the command line)"
             )
-
-    @staticmethod
-    def _operands(node: Node) -> int:
-        """How many tensors the op reads: add and mul with a plain number are not integer kernels."""
-        return 2 if op_name(node) in ("add", "mul") and node.args[0] is not node.args[1] else len(
-            float_inputs(node)
-        )
 
     def _weight(self, node: Node) -> Node | None:
         weight = argument(node, 1)
@@ -127,7 +128,7 @@ class _Planner:
         """The last node of ``node`` and the activations that the kernel absorbs."""
         while len(node.users) == 1:
             user = next(iter(node.users))
-            if op_name(user) not in self.target.fused or not _is_clip_at_zero(user):
+            if op_name(user) not in self.target.fused or clip_range(user)[0] != 0:
                 break
             self.fused.add(user.name)
             node = user
@@ -153,7 +154,7 @@ class _Planner:
         source = last
         while source.name in self.shared and len(source.users) == 1:
             source = float_inputs(source)[0]
-        chain_has_kernel = op_name(source) in self.target.weighted
+        chain_has_kernel = op_name(source) in self.target.float_output
         if chain_has_kernel and source is last and source.name in self.sites:
             del self.sites[source.name]
 
@@ -171,9 +172,27 @@ class _Planner:
         return found
 
 
-def _is_clip_at_zero(node: Node) -> bool:
-    """Whether an activation is ReLU-like: clips at zero below, so that a range can express it."""
-    if op_name(node) in ("relu", "relu6"):
-        return True
-    low = argument(node, 1, node.kwargs.get("min"))
-    return low is not None and float(low) == 0.0
+def _keeps_values(node: Node) -> bool:
+    """Whether a pass-through op adds no value of its own: padding with 0 does not, with 5 does."""
+    if op_name(node) == "constant_pad_nd":
+        return not argument(node, 2, 0)
+    if op_name(node) == "pad" and argument(node, 2, "constant") == "constant":
+        return not argument(node, 3)
+    return True
+
+
+def _is_integer_form(node: Node) -> bool:
+    """Whether an op of the target's is called in the form that its integer kernel computes."""
+    op = op_name(node)
+    if op in ("add", "mul"):  # of two tensors; a plain number or alpha is another computation
+        operands = 1 if node.args[0] is node.args[1] else 2
+        return len(float_inputs(node)) == operands and node.kwargs.get("alpha", 1) == 1
+    if op == "adaptive_avg_pool2d":
+        return set(argument(node, 1)) == {1}
+    return True
+
+
+def _spoken(node: Node) -> str:
+    """Name of an operator for a message; an item of a tuple goes by what made the tuple."""
+    source = node.args[0] if op_name(node) == "getitem" else node
+    return op_name(source) if isinstance(source, Node) else op_name(node)

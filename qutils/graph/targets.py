@@ -15,7 +15,8 @@ class Target:
 
     ``weighted`` ops take int8 weights and an int32 bias of scale ``input * weight``; ``quantized``
     ops get an output scale of their own; ``pass_through`` ops keep their input's scale; a
-    ``fused`` activation directly behind an op is absorbed into that op's output range.
+    ``fused`` activation directly behind an op is absorbed into that op's output range. The network
+    may end in an op of ``float_output`` without quantizing its result.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Target:
     weight_bits: tuple[int, ...] = (8,)
     activation_bits: tuple[int, ...] = (8,)
     quantize_output: bool = False
+    float_output: tuple[str, ...] = ()
+    symmetric_activations: bool = True
 
     def require_kernels(self, recipe: Recipe) -> None:
         """Raise UnsupportedError if no kernel of the target computes in these integers."""
@@ -33,6 +36,7 @@ class Target:
         for role, bits, allowed in (
             ("weights", recipe.weights.bits, self.weight_bits),
             ("activations", recipe.activations.bits, self.activation_bits),
+            ("boundary", recipe.boundary.bits, self.activation_bits),
         ):
             if bits not in allowed:
                 problems.append(f"{bits}-bit {role}")
@@ -40,10 +44,17 @@ class Target:
             problems.append("per_group weights")
         if not recipe.weights.symmetric:
             problems.append("affine weights")
+        if not self.symmetric_activations:
+            for role, scheme in (("activations", recipe.activations), ("boundary", recipe.boundary)):
+                if scheme.symmetric:
+                    problems.append(f"symmetric {role}")
+        if recipe.boundary.signed != recipe.activations.signed:
+            problems.append("signed beside unsigned activations")
         if problems:
             raise UnsupportedError(
                 f"{self.name} has no integer kernel for {' and '.join(problems)}: this setting can "
-                "be simulated, not exported. Export 8-bit symmetric per_channel or per_tensor weights."
+                "be simulated, not exported. Export 8-bit symmetric per_channel or per_tensor "
+                f"weights{'' if self.symmetric_activations else ' and affine activations'}."
             )
 
 
@@ -58,6 +69,8 @@ TARGETS: dict[str, Target] = {
         quantized=("add", "mul", "cat", "adaptive_avg_pool2d", "avg_pool2d", "sigmoid", "leaky_relu"),
         pass_through=_SHAPES,
         fused=_FUSED,
+        float_output=("linear",),
+        symmetric_activations=False,  # a zero point above qmin keeps conv + relu in float
     ),
 }
 

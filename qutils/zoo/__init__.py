@@ -1,6 +1,14 @@
 """Datasets, models and the recipes that trained them: DATASETS, MODELS, RECIPES."""
 
-from qutils.zoo.datasets import DATASETS, Dataset, Split, dataset, fashion_mnist, normalize
+from qutils.zoo.datasets import (
+    DATASETS,
+    Dataset,
+    Split,
+    data_folder,
+    dataset,
+    fashion_mnist,
+    normalize,
+)
 from qutils.zoo.models import MODELS, ModelEntry, entry, load, load_weights, save
 from qutils.zoo.recipes import RECIPES, train
 
@@ -11,6 +19,7 @@ __all__ = [
     "Dataset",
     "ModelEntry",
     "Split",
+    "data_folder",
     "dataset",
     "entry",
     "fashion_mnist",

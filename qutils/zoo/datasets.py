@@ -42,6 +42,10 @@ class Split:
             stop = start + self.batch_size
             yield normalize(self.images[start:stop]), self.labels[start:stop]
 
+    def prepare(self, images: Tensor) -> Tensor:
+        """Pixels to network input; see ``normalize``."""
+        return normalize(images)
+
     def take(self, count: int) -> Split:
         """The first ``count`` pictures (the order is shuffled once and for all).
 
@@ -121,7 +125,12 @@ def fashion_mnist() -> Dataset:
         DataError: a file is missing, truncated or changed.
     Source: Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747 (MIT licence).
     """
-    return _fashion_mnist(data_dir() / "fashion_mnist")
+    return _fashion_mnist(data_folder("fashion_mnist"))
+
+
+def data_folder(name: str) -> Path:
+    """Folder of a registered dataset's files and their ``SHA256SUMS``."""
+    return data_dir() / name
 
 
 DATASETS: dict[str, Callable[[], Dataset]] = {"fashion_mnist": fashion_mnist}

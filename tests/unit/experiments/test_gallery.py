@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,22 +7,12 @@ from matplotlib.figure import Figure
 
 from qutils.experiments import compare, gallery
 from qutils.experiments.results import Check
-from qutils.experiments.status import Status
-from tests.unit.experiments.toy import origin, results, row, snapshot
+from tests.unit.experiments.toy import ok, results, row, snapshot
 
 CHECKS = (
     Check("FP32 | <b>", 92.6, "%", 92.5, ">=", "make report", "a *note*"),
     Check("ratio", 1.2, "", 1.05, "<=", "make bench"),
 )
-
-
-def ok(**values: object) -> Status:
-    made = origin()
-    return replace(
-        Status("ok", "A report", "a.ipynb", "full", made.parameters, made.started, made.seconds,
-               made.commit, made.dirty, 0),
-        **values,
-    )  # fmt: skip
 
 
 def write_report(folder: Path, measured=None, status=None) -> Path:

@@ -6,8 +6,7 @@ import pytest
 
 from qutils.errors import InvalidInputError
 from qutils.experiments import staging
-from tests.unit.experiments.test_gallery import ok
-from tests.unit.experiments.toy import results, snapshot
+from tests.unit.experiments.toy import ok, results, snapshot
 
 
 def made(folder, name="results.json"):

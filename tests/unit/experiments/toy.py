@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -9,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from qutils.experiments.provenance import Provenance
 from qutils.experiments.results import Check, Results, Row
+from qutils.experiments.status import Status
 
 PARAMETERS = """
 from typing import Literal
@@ -89,6 +91,16 @@ def origin(profile: str | None = "full", **values: object) -> Provenance:
 def results(*rows: Row, checks: tuple[Check, ...] = (), profile: str | None = "full") -> Results:
     """Results of an imagined run."""
     return Results(origin(profile), rows or (row(),), checks)
+
+
+def ok(**values: object) -> Status:
+    """Status of an imagined run, with some values replaced."""
+    made = origin()
+    return replace(
+        Status("ok", "A report", "a.ipynb", "full", made.parameters, made.started, made.seconds,
+               made.commit, made.dirty, 0),
+        **values,
+    )  # fmt: skip
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

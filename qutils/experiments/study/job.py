@@ -1,0 +1,133 @@
+"""One job from start to score; runs in a worker process, keeps what it made in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from qutils import bench, runtimes, zoo
+from qutils.calibration import Observation, observe
+from qutils.experiments.cache import Cache, source_digest
+from qutils.experiments.study.plan import Job
+from qutils.export import export, export_float
+from qutils.files import checksums
+from qutils.qat import finetune
+from qutils.simulate import SimulatedModel
+
+#: What a job's numbers depend on besides its setting.
+SOURCES = (
+    "qutils.affine", "qutils.calibration", "qutils.convert", "qutils.export", "qutils.graph",
+    "qutils.observers", "qutils.qat", "qutils.schemes", "qutils.simulate", "qutils.ste",
+    "qutils.training", "qutils.zoo", "qutils.experiments.study.job",
+)
+
+
+def job_key(job: Job) -> dict[str, object]:
+    """Cache key: the setting, and checksums of code, data, weights and library versions."""
+    import onnxruntime
+
+    entry = zoo.entry(job.model)
+    return {
+        "job": job.key(),
+        "source": source_digest(*SOURCES),
+        "weights": checksums(entry.checkpoint.parent)[entry.checkpoint.name],
+        "data": checksums(zoo.data_folder(entry.dataset)),
+        "versions": [torch.__version__, onnxruntime.__version__],
+    }
+
+
+def run_job(job: Job, cache: Cache, progress: bool = False) -> dict[str, Any]:
+    """Outcome of a job, from the cache where it is still valid.
+
+    ``top1_simulated``, ``top1_integer``, ``agreement`` (percent of equal predictions), ``n``,
+    ``file`` (exported model) and ``curve``; what a method does not have is None.
+    """
+    key = job_key(job)
+    outcome: dict[str, Any] = cache.get_or_compute(key, lambda: _compute(job, cache, key, progress))
+    return outcome
+
+
+def _compute(job: Job, cache: Cache, key: dict[str, object], progress: bool) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    test = _take(zoo.dataset(zoo.entry(job.model).dataset).test, job.test_pictures)
+    model = zoo.load(job.model)
+    if job.method == "fp32":
+        return _float_outcome(job, cache, key, model, test)
+    sim = _observed(job.model, job.calibration_pictures, job.seed).simulate(job.recipe)
+    if job.method == "qat":
+        sim = _train(job, cache, key, sim, progress)
+    simulated = bench.predictions(bench.predict_with(sim), _inputs(test))
+    outcome: dict[str, Any] = {
+        "top1_simulated": _top1(simulated, test),
+        "n": len(test),
+        "top1_integer": None,
+        "agreement": None,
+        "file": None,
+        "curve": [asdict(point) for point in sim.curve],
+    }
+    if job.exportable:
+        path = cache.file(key, ".onnx", lambda p: _write(sim, p))
+        integer = bench.predictions(runtimes.load(path).run, _inputs(test))
+        outcome |= {
+            "top1_integer": _top1(integer, test),
+            "agreement": bench.agreement(simulated, integer),
+            "file": str(path),
+        }
+    return outcome
+
+
+def _float_outcome(
+    job: Job, cache: Cache, key: dict[str, object], model: nn.Module, test: zoo.Split
+) -> dict[str, Any]:
+    shape = zoo.entry(job.model).input_shape
+    path = cache.file(key, ".onnx", lambda p: _discard(export_float(model, shape, p)))
+    found = bench.predictions(runtimes.load(path).run, _inputs(test))
+    return {
+        "top1_float": _top1(found, test), "n": len(test), "file": str(path), "curve": [],
+    }
+
+
+def _train(
+    job: Job, cache: Cache, key: dict[str, object], sim: SimulatedModel, progress: bool
+) -> SimulatedModel:
+    train = _take(zoo.dataset(zoo.entry(job.model).dataset).train, job.train_pictures)
+    return finetune(
+        sim, train, epochs=job.epochs, seed=job.seed, resume=cache.scratch(key, ".run"),
+        batch_size=min(128, len(train)), progress=progress,
+    )
+
+
+@lru_cache(maxsize=2)
+def _observed(model: str, pictures: int, seed: int) -> Observation:
+    """Calibration on ``pictures`` drawn from the calibration split by ``seed``."""
+    split = zoo.dataset(zoo.entry(model).dataset).calibration
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(split))[:pictures])
+    drawn = replace(split, images=split.images[order], labels=split.labels[order])
+    return observe(zoo.load(model), drawn)
+
+
+def _take(split: zoo.Split, pictures: int | None) -> zoo.Split:
+    return split if pictures is None else split.take(pictures)
+
+
+def _inputs(split: zoo.Split) -> Iterator[np.ndarray[Any, Any]]:
+    return (x.numpy() for x, _ in split)
+
+
+def _top1(predicted: np.ndarray[Any, Any], split: zoo.Split) -> float:
+    return float(100 * np.mean(predicted == split.labels.numpy()))
+
+
+def _write(sim: SimulatedModel, path: Path) -> None:
+    export(sim, path)
+
+
+def _discard(_: Path) -> None:
+    return None

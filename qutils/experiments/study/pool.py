@@ -1,0 +1,94 @@
+"""Run jobs in worker processes, one thread each, with progress; what is cached is not run again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from qutils.experiments.cache import Cache
+from qutils.experiments.study.plan import Job
+
+#: One thread a process: two jobs side by side beat one job on two cores, and give the same
+#: weights on any machine. glibc hands large buffers back to the kernel after every layer unless
+#: told to keep them; keeping them halved a training step where it was measured.
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "10000000000",
+}
+
+
+def workers() -> int:
+    """Two, or one on a machine with a single core."""
+    return min(2, os.cpu_count() or 1)
+
+
+def run_jobs(jobs: Sequence[Job], cache: Cache | None = None) -> dict[Job, dict[str, Any]]:
+    """Outcomes by job. Interrupted, it keeps what is done; the next call continues from there.
+
+    Raises: whatever a job raises, after the others that already run have finished.
+    """
+    cache = cache or Cache()
+    outcomes: dict[Job, dict[str, Any]] = {}
+    with _environment(WORKER_ENVIRONMENT), _executor() as executor:
+        arguments = (cache.folder, cache.refresh)
+        futures = {executor.submit(_work, job, *arguments): job for job in jobs}
+        for future in _progress(futures):
+            outcome, hits, misses = future.result()
+            outcomes[futures[future]] = outcome
+            cache.hits, cache.misses = cache.hits + hits, cache.misses + misses
+    return {job: outcomes[job] for job in jobs}
+
+
+def _work(job: Job, folder: Path, refresh: bool) -> tuple[dict[str, Any], int, int]:
+    """In the worker: one job; it counts as reused if nothing had to be computed for it."""
+    from qutils.experiments.study.job import run_job
+
+    cache = Cache(folder, refresh)
+    outcome = run_job(job, cache)
+    if outcome.get("file") and not Path(outcome["file"]).is_file():
+        outcome = run_job(job, Cache(folder, refresh=True))
+    return outcome, int(cache.misses == 0), int(cache.misses > 0)
+
+
+def _progress(futures: dict[Future[Any], Job]) -> Iterator[Future[Any]]:
+    """Futures as they finish, with a bar that names the last one."""
+    with tqdm(total=len(futures), desc="models", unit="model") as bar:
+        for future in as_completed(futures):
+            job = futures[future]
+            bar.set_postfix_str(f"{job.model} {job.method} W{job.weight_bits}A{job.activation_bits}")
+            bar.update()
+            yield future
+
+
+@contextmanager
+def _executor() -> Iterator[ProcessPoolExecutor]:
+    executor = ProcessPoolExecutor(workers(), mp_context=get_context("spawn"))
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    executor.shutdown()
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Variables for the processes started inside the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

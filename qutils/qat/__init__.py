@@ -1,0 +1,5 @@
+"""Quantization-aware training."""
+
+from qutils.qat.finetune import finetune, gather
+
+__all__ = ["finetune", "gather"]
