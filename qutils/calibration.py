@@ -15,7 +15,8 @@ from qutils import observers
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement, Site, Target, capture, place, target
 from qutils.graph.capture import parameters_of
-from qutils.observers.statistic import Rows, Statistic
+from qutils.observers.rows import Rows
+from qutils.observers.statistic import Statistic
 from qutils.schemes import Recipe, Scheme
 from qutils.simulate import FakeQuantize, SimulatedModel
 
@@ -92,6 +93,7 @@ def observe(
 
     Args:
         batches: batches ``x [B, ...]`` or ``(x, label)``, or one tensor of all pictures.
+
     Raises:
         InvalidInputError: no batches, NaN or Inf in the data, shapes that do not fit.
         UnsupportedError: the model cannot be traced or holds an operator without integer kernel.
@@ -168,14 +170,17 @@ class _Watcher(Interpreter):
 def _inputs(batches: Iterable[Any] | Tensor) -> Iterator[Tensor]:
     """The pictures of each batch, labels dropped."""
     if isinstance(batches, Tensor):
-        batches = batches.split(CHUNK) if len(batches) else ()
+        if batches.ndim == 0:
+            raise InvalidInputError("calibration pictures are a single number: give [N, ...]")
+        batches = torch.split(batches, CHUNK) if batches.numel() else ()
     for index, batch in enumerate(batches):
         x = batch[0] if isinstance(batch, tuple | list) else batch
         if not isinstance(x, Tensor):
             raise InvalidInputError(
-                f"calibration batch {index} is a {type(x).__name__}: give tensors or (tensor, label) pairs"
+                f"calibration batch {index} is a {type(x).__name__}: "
+                "give tensors or (tensor, label) pairs"
             )
-        if len(x):
+        if x.numel():
             yield x
 
 

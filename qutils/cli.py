@@ -14,7 +14,7 @@ import click
 from qutils.errors import InvalidInputError, QutilsError
 
 #: Each is a module of ``qutils.commands`` that holds one ``click.Command`` named ``command``.
-COMMANDS = ("params", "report", "run")
+COMMANDS = ("bench", "params", "quantize", "report", "run", "train")
 INTERRUPTED = 130
 
 

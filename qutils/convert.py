@@ -1,7 +1,7 @@
 """Simulated model -> reference Q/DQ graph: the narrow waist that every exporter starts from.
 
 Activations pass through ``quantize_per_tensor -> dequantize_per_tensor``; weights are stored as
-integers behind ``dequantize_per_channel``; biases as int32 of scale ``scale(input) * scale(weight)``.
+integers behind ``dequantize_per_channel``, biases as int32 of ``scale(input) * scale(weight)``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def convert(sim: SimulatedModel) -> GraphModule:
     module = copy.deepcopy(sim.graph_module)
     for node in list(module.graph.nodes):
         quantizer = _quantizer(module, node)
-        source = node.args[0] if node.args else None
+        source: Any = node.args[0] if node.args else None
         if isinstance(quantizer, FakeQuantizeBias):
             _store_bias(module, node, quantizer)
         elif isinstance(quantizer, FakeQuantize) and source.op == "get_attr":
@@ -83,12 +83,14 @@ def integer_dtype(q: QParams) -> torch.dtype:
 
 
 def _store_bias(module: GraphModule, node: Node, quantizer: FakeQuantizeBias) -> None:
-    bias = attribute(module, node.args[0].target).detach()  # type: ignore[union-attr]
+    source: Any = node.args[0]
+    bias = attribute(module, source.target).detach()
     scale = quantizer.scale.expand_as(bias).clone()
     limits = torch.iinfo(torch.int32)
     integers = torch.round(bias / scale).clamp(limits.min, limits.max).to(torch.int32)
     zero = torch.zeros_like(integers)
-    _store(module, node, integers, QParams(scale, zero, limits.min, limits.max, axis=0), torch.int32)
+    q = QParams(scale, zero, limits.min, limits.max, axis=0)
+    _store(module, node, integers, q, torch.int32)
 
 
 def _store(
@@ -101,7 +103,7 @@ def _store(
     with module.graph.inserting_before(node):
         values = _buffer(module, f"{stem}_integers", integers.to(dtype))
         if q.axis is None:
-            args: tuple[Any, ...] = (values, float(q.scale), int(q.zero_point), q.qmin, q.qmax, dtype)
+            args: tuple[Any, ...] = (values, *_plain(q), dtype)
             new = module.graph.call_function(ops.dequantize_per_tensor.default, args)
         else:
             scale = _buffer(module, f"{stem}_scale", q.scale.clone())
@@ -130,10 +132,14 @@ def _quantize_activation(module: GraphModule, node: Node, q: QParams) -> None:
 
 def _pair(module: GraphModule, source: Node, q: QParams, before: Node) -> Node:
     ops = torch.ops.quantized_decomposed
-    rest = (float(q.scale), int(q.zero_point), q.qmin, q.qmax, integer_dtype(q))
+    rest = (*_plain(q), integer_dtype(q))
     with module.graph.inserting_before(before):
         integers = module.graph.call_function(ops.quantize_per_tensor.default, (source, *rest))
         return module.graph.call_function(ops.dequantize_per_tensor.default, (integers, *rest))
+
+
+def _plain(q: QParams) -> tuple[float, int, int, int]:
+    return float(q.scale), int(q.zero_point), q.qmin, q.qmax
 
 
 def _share(module: GraphModule, sim: SimulatedModel) -> None:

@@ -45,7 +45,11 @@ class FakeQuantize(nn.Module):
         scale = self.positive_scale()
         zero_point = self.zero_point.detach().round().clamp(self.scheme.qmin, self.scheme.qmax)
         return QParams(
-            scale, zero_point.to(torch.int32), self.scheme.qmin, self.scheme.qmax, self.axis,
+            scale,
+            zero_point.to(torch.int32),
+            self.scheme.qmin,
+            self.scheme.qmax,
+            self.axis,
             self.scheme.group_size,
         )
 
@@ -92,11 +96,20 @@ class SimulatedModel(nn.Module):
     """
 
     def __init__(
-        self, captured: Captured, placement: Placement, target: Target, recipe: Recipe,
+        self,
+        captured: Captured,
+        placement: Placement,
+        target: Target,
+        recipe: Recipe,
         quantizers: dict[str, FakeQuantize],
     ) -> None:
         super().__init__()
-        self.captured, self.placement, self.target, self.recipe = captured, placement, target, recipe
+        self.captured, self.placement, self.target, self.recipe = (
+            captured,
+            placement,
+            target,
+            recipe,
+        )
         self.graph_module = _insert(captured.module, placement, quantizers)
         self.curve: tuple[Point, ...] = ()  # of QAT, if any
 

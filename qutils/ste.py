@@ -16,10 +16,12 @@ from torch.autograd.function import once_differentiable
 
 
 class _FakeQuantize(torch.autograd.Function):
-    """See ``fake_quantize_ste``. ``low`` and ``high`` are ``qmin - zero_point`` and ``qmax - ..``."""
+    """See ``fake_quantize_ste``; ``low`` is ``qmin - zero_point``, ``high`` likewise."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int
+    ) -> Tensor:
         low, high = qmin - zero_point, qmax - zero_point
         # In place after the first operation: one new tensor the size of x.
         if scale.ndim == 0:
@@ -35,7 +37,9 @@ class _FakeQuantize(torch.autograd.Function):
         x, y, scale, low, high = ctx.saved_tensors
         if scale.ndim == 0:
             # One pass: the gradient where low * scale < x < high * scale, zero elsewhere.
-            passed = torch.ops.aten.hardtanh_backward(grad, x, float(low * scale), float(high * scale))
+            passed = torch.ops.aten.hardtanh_backward(
+                grad, x, float(low * scale), float(high * scale)
+            )
         else:
             inside = (x > low * scale) & (x < high * scale)
             passed = grad * inside

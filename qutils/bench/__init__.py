@@ -1,18 +1,25 @@
 """Measurements: latency, memory, size and accuracy, of runtimes and of plain callables."""
 
 from qutils.bench.accuracy import Accuracy, agreement, evaluate, predict_with, predictions
+from qutils.bench.calibration import CalibrationMemory, calibration_memory
 from qutils.bench.latency import Comparison, Latency, Ratio, compare, latency
 from qutils.bench.memory import PeakMemory, peak_of, peak_of_inference
+from qutils.bench.peers import PEERS, quantize_static
 from qutils.bench.size import Size, size_of, weight_bytes
+from qutils.bench.training import StepTimes, training_steps
 
 __all__ = [
+    "PEERS",
     "Accuracy",
+    "CalibrationMemory",
     "Comparison",
     "Latency",
     "PeakMemory",
     "Ratio",
     "Size",
+    "StepTimes",
     "agreement",
+    "calibration_memory",
     "compare",
     "evaluate",
     "latency",
@@ -20,6 +27,8 @@ __all__ = [
     "peak_of_inference",
     "predict_with",
     "predictions",
+    "quantize_static",
     "size_of",
+    "training_steps",
     "weight_bytes",
 ]

@@ -1,4 +1,4 @@
-"""Body of a fresh process: read an order on stdin, call, report peak memory on stdout.
+"""Body of a fresh process: read an order on stdin, call, report result and peak memory on stdout.
 
 Run as a script, with the standard library alone, so that nothing but the measured function and
 what it imports takes memory.
@@ -31,13 +31,13 @@ def high_water_mib() -> float:
 
 
 def main() -> None:
-    """Call the ordered function; print the peak before and after it [MiB]."""
+    """Call the ordered function; print the peak before and after it [MiB], and what it returned."""
     path, module, name, args, kwargs = json.load(sys.stdin)
     sys.path[:] = path
     function = getattr(importlib.import_module(module), name)
     before = high_water_mib()
-    function(*args, **kwargs)
-    print(f"\n{MARK}{json.dumps([before, high_water_mib()])}")
+    result = function(*args, **kwargs)
+    print(f"\n{MARK}{json.dumps([before, high_water_mib(), result])}")
 
 
 if __name__ == "__main__":

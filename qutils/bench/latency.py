@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,6 +61,11 @@ class Comparison:
     baseline: str
     latencies: dict[str, Latency]
     ratios: dict[str, Ratio]
+    times: dict[str, Milliseconds] = field(repr=False, compare=False)  # [repeats], by round
+
+    def ratio(self, name: str, over: str) -> Ratio:
+        """Latency of one candidate over that of another, paired by round."""
+        return paired_ratio(self.times[name], self.times[over])
 
 
 def latency(
@@ -114,6 +119,7 @@ def compare(
         baseline=reference,
         latencies={name: _summary(times[name], batch, candidates[name]) for name in candidates},
         ratios={name: paired_ratio(times[name], times[reference]) for name in candidates},
+        times=times,
     )
 
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from qutils.bench import fresh
 from qutils.bench.latency import normal_batch
-from qutils.errors import InvalidInputError, QutilsError
+from qutils.bench.process import Json, call_fresh
 from qutils.runtimes import load
-
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 @dataclass(frozen=True)
@@ -38,27 +32,8 @@ def peak_of(function: str, *args: Json, timeout: float | None = None, **kwargs: 
         InvalidInputError: not written ``module:function``, or arguments that are not JSON.
         QutilsError: the function raised, or the process died or ran past ``timeout`` seconds.
     """
-    module, _, name = function.partition(":")
-    if not module or not name:
-        raise InvalidInputError(f"{function!r} is not of the form 'module:function'")
-    path = [entry or str(Path.cwd()) for entry in sys.path]
-    try:
-        order = json.dumps([path, module, name, args, kwargs])
-    except TypeError as error:
-        raise InvalidInputError(f"arguments of {function} are not JSON: {error}") from error
-    command = [sys.executable, fresh.__file__]
-    try:
-        done = subprocess.run(command, input=order, capture_output=True, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise QutilsError(f"{function} ran past {timeout} s in its fresh process") from error
-    reports = [line for line in done.stdout.splitlines() if line.startswith(fresh.MARK)]
-    if done.returncode != 0 or not reports:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise QutilsError(
-            f"{function} failed in its fresh process (exit {done.returncode}): {reason}"
-        )
-    before, peak = json.loads(reports[-1].removeprefix(fresh.MARK))
-    return PeakMemory(mib=peak, imports_mib=before)
+    outcome = call_fresh(function, *args, timeout=timeout, environment=None, **kwargs)
+    return PeakMemory(mib=outcome.peak_mib, imports_mib=outcome.imports_mib)
 
 
 def peak_of_inference(

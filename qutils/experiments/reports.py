@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qutils.errors import InvalidInputError
-from qutils.experiments import gallery
+from qutils.experiments import gallery, readme
 from qutils.experiments.parameters import read_parameters
 from qutils.experiments.plan import plan, reports_dir
 from qutils.experiments.runner import Run, run_notebook
@@ -59,7 +59,10 @@ def make_reports(
     if unused:
         raise InvalidInputError(f"no report has a parameter {', '.join(sorted(unused))}")
     runs = {path.stem: run_notebook(path, None, given[path], refresh=refresh) for path in notebooks}
-    return Overview(runs, gallery.build(reports_dir()))
+    page = gallery.build(reports_dir())
+    if reports_dir() == ROOT / "reports":
+        readme.update(ROOT / "README.md", reports_dir() / "ptq_vs_qat" / "results.json")
+    return Overview(runs, page)
 
 
 def _own(notebook: Path, parameters: Mapping[str, object], count: int) -> dict[str, object]:

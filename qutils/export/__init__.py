@@ -1,9 +1,15 @@
-"""Exporters, one file a format; EXPORTERS maps a target to the one that writes for it."""
+"""Exporters, one file a format; EXPORTERS maps a target to the one that writes for it.
+
+The package is callable: ``qutils.export(sim, path)`` is ``qutils.export.export(sim, path)``,
+whichever was imported first.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from qutils.errors import UnsupportedError
 from qutils.export.onnx import export_float, export_onnx
@@ -17,6 +23,7 @@ def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> 
 
     Args:
         target: the runtime; default is the one the model was placed for.
+
     Raises:
         UnsupportedError: the model was placed for another target, or the target has no integer
             kernel for the recipe.
@@ -24,9 +31,20 @@ def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> 
     name = target or sim.target.name
     if name != sim.target.name:
         raise UnsupportedError(
-            f"this model was calibrated for {sim.target.name}; calibrate(..., target={name!r}) first"
+            f"this model was calibrated for {sim.target.name}; "
+            f"calibrate(..., target={name!r}) first"
         )
     return EXPORTERS[name](sim, Path(path))
 
+
+class _CallablePackage(ModuleType):
+    """This package's class: calling the package exports."""
+
+    def __call__(self, sim: SimulatedModel, path: str | Path, target: str | None = None) -> Path:
+        """See ``export``."""
+        return export(sim, path, target)
+
+
+sys.modules[__name__].__class__ = _CallablePackage
 
 __all__ = ["EXPORTERS", "export", "export_float", "export_onnx"]

@@ -1,22 +1,21 @@
-"""Reference graph -> ONNX: QDQ form, int8 weights and int32 biases stored as integers, no ballast."""
+"""Reference graph -> ONNX in QDQ form: int8 weights and int32 biases as integers, no ballast."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnxscript
 import torch
-from onnx import ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from torch import nn
 
-from qutils.convert import convert
+from qutils.convert import convert, quiet
 from qutils.errors import UnsupportedError
 from qutils.files import atomic_path
 from qutils.simulate import SimulatedModel
@@ -39,26 +38,42 @@ def export_onnx(sim: SimulatedModel, path: Path) -> Path:
 
 
 def export_float(model: nn.Module, input_shape: tuple[int, ...], path: Path) -> Path:
-    """Write a float model (eval mode, batch dynamic) as ONNX, by the same route."""
-    return save(to_onnx(model.eval(), input_shape), path)
+    """Write a float model (eval mode, batch dynamic) as ONNX, by the same route.
+
+    The caller's model keeps its mode.
+    """
+    return save(to_onnx(copy.deepcopy(model).eval(), input_shape), path)
 
 
 def to_onnx(module: nn.Module, input_shape: tuple[int, ...]) -> ModelProto:
     """Translate a module ``[N, *input_shape] -> [N, ...]`` and compact the result."""
     example = torch.zeros(2, *input_shape)
     try:
-        with _quiet():
+        with quiet(), contextlib.redirect_stdout(io.StringIO()):  # the exporter prints progress
             program = torch.onnx.export(
-                module, (example,), dynamo=True, opset_version=OPSET, verbose=False,
-                input_names=["input"], output_names=["output"], external_data=False,
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), optimize=True,
+                module,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                verbose=False,
+                input_names=["input"],
+                output_names=["output"],
+                external_data=False,
+                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                optimize=True,
                 custom_translation_table=_translations(),
             )
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UnsupportedError(f"torch.onnx cannot translate the graph: {reason}") from error
+        raise UnsupportedError(f"torch.onnx cannot translate the graph: {_root(error)}") from error
     assert program is not None
     return compact(program.model_proto)
+
+
+def _root(error: BaseException) -> str:
+    """First line of the error that started a chain of them."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
@@ -74,7 +89,7 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
         if start_dim != 1 or end_dim not in (-1, len(x.shape) - 1):
             raise UnsupportedError(
-                f"flatten from axis {start_dim} to {end_dim}: ONNX export keeps the batch axis alone"
+                f"flatten from axis {start_dim} to {end_dim}: the batch axis has to stay alone"
             )
         return onnxscript.opset18.Flatten(x, axis=1)
 
@@ -105,7 +120,7 @@ def compact(model: ModelProto) -> ModelProto:
     del graph.value_info[:]
     _share_initializers(model)
     _fold_casts(model)
-    _settle_zero_points(model)
+    _settle_constants(model)
     _rename(model)
     return model
 
@@ -130,26 +145,40 @@ def _fold_casts(model: ModelProto) -> None:
     _share_initializers(model)
 
 
-def _settle_zero_points(model: ModelProto) -> None:
-    """Biases drop their zero point (0 is the default); each weight gets one of its own.
+def _settle_constants(model: ModelProto) -> None:
+    """Biases drop their zero point (0 is the default); each reader of a weight gets its own.
 
-    ONNX Runtime needs a weight's zero point to build integer kernels, and renames it with the
-    weight when it widens int8 to uint8: one that two weights share makes loading fail.
+    ONNX Runtime needs a weight's zero point to build integer kernels, and renames both when it
+    widens int8 to uint8: a weight or zero point that two layers share makes loading fail.
     """
     graph = model.graph
     stored = {t.name: t for t in graph.initializer}
-    for node in graph.node:
+    for node in list(graph.node):
         if node.op_type != "DequantizeLinear" or node.input[0] not in stored or len(node.input) < 3:
             continue
         if stored[node.input[0]].data_type == TensorProto.INT32:
             del node.input[2:]
             continue
-        own = TensorProto()
-        own.CopyFrom(stored[node.input[2]])
-        own.name = f"{node.output[0]}_zero_point"
-        node.input[2] = own.name
-        graph.initializer.append(own)
+        place = list(graph.node).index(node)
+        for reader in [n for n in graph.node if node.output[0] in n.input]:
+            graph.node.insert(place, _own_weight(graph, stored, node, reader))
+        graph.node.remove(node)
     _drop_unused(model)
+
+
+def _own_weight(
+    graph: GraphProto, stored: dict[str, TensorProto], node: NodeProto, reader: NodeProto
+) -> NodeProto:
+    """A copy of the ``DequantizeLinear`` of a weight, constants included, for ``reader`` alone."""
+    own = NodeProto()
+    own.CopyFrom(node)
+    own.output[0] = f"{node.output[0]}_for_{reader.output[0]}"
+    for index in (0, 2):
+        constant = graph.initializer.add()
+        constant.CopyFrom(stored[node.input[index]])
+        constant.name = own.input[index] = f"{own.output[0]}_{index}"
+    reader.input[:] = [own.output[0] if n == node.output[0] else n for n in reader.input]
+    return own
 
 
 def _share_initializers(model: ModelProto) -> None:
@@ -158,7 +187,8 @@ def _share_initializers(model: ModelProto) -> None:
     first: dict[bytes, str] = {}
     alias: dict[str, str] = {}
     for tensor in list(graph.initializer):
-        key = repr((tensor.data_type, tuple(tensor.dims))).encode() + onnx.numpy_helper.to_array(tensor).tobytes()
+        kind = repr((tensor.data_type, tuple(tensor.dims))).encode()
+        key = kind + onnx.numpy_helper.to_array(tensor).tobytes()
         alias[tensor.name] = first.setdefault(key, tensor.name)
     for node in graph.node:
         node.input[:] = [alias.get(name, name) for name in node.input]
@@ -188,16 +218,3 @@ def _rename(model: ModelProto) -> None:
         node.output[:] = [short(n) for n in node.output]
         node.name = ""
     model.producer_name, model.producer_version = "qutils", ""
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints progress to stdout and warns about its own internals."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

@@ -4,4 +4,14 @@ from qutils.graph.capture import Captured, capture
 from qutils.graph.placement import Bias, Placement, Site, place
 from qutils.graph.targets import TARGETS, Target, target
 
-__all__ = ["TARGETS", "Bias", "Captured", "Placement", "Site", "Target", "capture", "place", "target"]
+__all__ = [
+    "TARGETS",
+    "Bias",
+    "Captured",
+    "Placement",
+    "Site",
+    "Target",
+    "capture",
+    "place",
+    "target",
+]

@@ -27,9 +27,9 @@ class Captured:
     def check(self, x: Tensor) -> None:
         """Raise InvalidInputError unless ``x`` is ``[N, *input_shape]`` floats."""
         if tuple(x.shape[1:]) != self.input_shape:
-            wanted = ["N", *self.input_shape]
+            wanted = ", ".join(map(str, ["N", *self.input_shape]))
             raise InvalidInputError(
-                f"the model takes input of shape [{', '.join(map(str, wanted))}], got {list(x.shape)}"
+                f"the model takes input of shape [{wanted}], got {list(x.shape)}"
             )
         _check_dtype(x)
 
@@ -129,11 +129,12 @@ def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.export(model, (example,), dynamic_shapes=dynamic)
-            return program.run_decompositions({})  # functional: no in-place ops
+            functional: torch.export.ExportedProgram = program.run_decompositions({})
+            return functional  # no in-place ops
     except Exception as error:
         raise UnsupportedError(
-            f"torch.export cannot trace {type(model).__name__}: {_reason(error)}. Remove data-dependent "
-            "control flow, or quantize the part of the model that can be traced."
+            f"torch.export cannot trace {type(model).__name__}: {_reason(error)}. Remove "
+            "data-dependent control flow, or quantize the part of the model that can be traced."
         ) from error
 
 
@@ -142,7 +143,7 @@ def _flatten(program: torch.export.ExportedProgram) -> GraphModule:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = program.module(check_guards=False)
-    graph = exported.graph  # type: ignore[union-attr]
+    graph = exported.graph
     inputs = [n for n in graph.nodes if n.op == "placeholder"]
     output = next(n for n in graph.nodes if n.op == "output")
     results = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)

@@ -18,8 +18,15 @@ FOLDABLE = ("conv1d", "conv2d", "linear")
 BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
 
 
-def folded(weight: Tensor, bias: Tensor | None, gamma: Tensor | None, beta: Tensor | None,
-           mean: Tensor, variance: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def folded(
+    weight: Tensor,
+    bias: Tensor | None,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
     """Weight ``[C, ...]`` and bias ``[C]`` of the merged layer, computed in float64.
 
     Source: Jacob et al. 2018, equation 14; Nagel et al. 2021, section 3.2.
@@ -104,7 +111,7 @@ def _bias_path(weight_path: str) -> str:
 
 
 def _new_parameter(module: GraphModule, path: str, value: Tensor, layer: Node) -> Node:
-    """Store ``value`` under ``path``, or under a fresh name where ``layer`` is not its only reader."""
+    """Store ``value`` under ``path``, or under a fresh name where others than ``layer`` read it."""
     names = (f"{path}_{n}" if n > 1 else path for n in count(1))
     path = next(name for name in names if _is_free(module, name, layer))
     parent_path, _, leaf = path.rpartition(".")

@@ -58,13 +58,14 @@ def clip_range(node: Node) -> tuple[float, float]:
     A bound that is a tensor counts as unknown.
     """
     known = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
-    defaults = {"hardtanh": (-1.0, 1.0), "clamp": (None, None)}
     op = op_name(node)
-    if op not in defaults:
+    if op == "hardtanh":
+        low, high = argument(node, 1, -1.0), argument(node, 2, 1.0)
+    elif op in ("clamp", "clamp_min"):
+        low = argument(node, 1, node.kwargs.get("min"))
+        high = argument(node, 2, node.kwargs.get("max"))
+    else:
         return known.get(op, (-math.inf, math.inf))
-    first, second = ("min_val", "max_val") if op == "hardtanh" else ("min", "max")
-    low = argument(node, 1, node.kwargs.get(first, defaults[op][0]))
-    high = argument(node, 2, node.kwargs.get(second, defaults[op][1]))
     return (
         float(low) if isinstance(low, int | float) else -math.inf,
         float(high) if isinstance(high, int | float) else math.inf,

@@ -61,6 +61,7 @@ def place(module: GraphModule, target: Target, *, allow_float: bool = False) -> 
 
     Args:
         allow_float: keep operators without an integer kernel in float instead of refusing them.
+
     Raises:
         UnsupportedError: an operator has no integer kernel on the target; it is named with the
             module it came from.
@@ -103,9 +104,8 @@ class _Planner:
             self._add(node, "activation", layer_of(node))
         else:
             raise UnsupportedError(
-                f"operator aten.{_spoken(node)} in module {layer_of(node)!r} has no integer kernel on "
-                f"{self.target.name}: replace it, or keep it in float with allow_float=True "
-                "(--allow-float on the command line)"
+                f"operator {_spoken(node)} has no integer kernel on {self.target.name}: replace "
+                "it, or keep it in float with allow_float=True (--allow-float on the command line)"
             )
 
     def _weight(self, node: Node) -> Node | None:
@@ -162,12 +162,12 @@ class _Planner:
         found = []
         for node in self.module.graph.nodes:
             bias = argument(node, 2) if op_name(node) in self.target.weighted else None
-            if constant(self.module, bias) is None or node.args[1].name not in self.sites:
+            if not isinstance(bias, Node) or constant(self.module, bias) is None:
                 continue
-            source = node.args[0].name
+            source = node.all_input_nodes[0].name
             site = self.sites.get(self.shared.get(source, source))
-            if site is not None:
-                weight = self.sites[node.args[1].name]
+            weight = self.sites.get(node.all_input_nodes[1].name)
+            if site is not None and weight is not None:
                 found.append(Bias(node.name, bias.name, site.name, weight.name))
         return found
 
@@ -186,13 +186,15 @@ def _is_integer_form(node: Node) -> bool:
     op = op_name(node)
     if op in ("add", "mul"):  # of two tensors; a plain number or alpha is another computation
         operands = 1 if node.args[0] is node.args[1] else 2
-        return len(float_inputs(node)) == operands and node.kwargs.get("alpha", 1) == 1
+        return len(float_inputs(node)) == operands and bool(node.kwargs.get("alpha", 1) == 1)
     if op == "adaptive_avg_pool2d":
         return set(argument(node, 1)) == {1}
     return True
 
 
 def _spoken(node: Node) -> str:
-    """Name of an operator for a message; an item of a tuple goes by what made the tuple."""
+    """An operator for a message: ``aten.gelu in module 'act'``; an item goes by its tuple."""
     source = node.args[0] if op_name(node) == "getitem" else node
-    return op_name(source) if isinstance(source, Node) else op_name(node)
+    made_by = source if isinstance(source, Node) else node
+    op = "batch_norm" if "batch_norm" in op_name(made_by) else op_name(made_by)
+    return f"aten.{op} in module {layer_of(made_by)!r}"

@@ -45,7 +45,10 @@ class Target:
         if not recipe.weights.symmetric:
             problems.append("affine weights")
         if not self.symmetric_activations:
-            for role, scheme in (("activations", recipe.activations), ("boundary", recipe.boundary)):
+            for role, scheme in (
+                ("activations", recipe.activations),
+                ("boundary", recipe.boundary),
+            ):
                 if scheme.symmetric:
                     problems.append(f"symmetric {role}")
         if recipe.boundary.signed != recipe.activations.signed:
@@ -59,14 +62,35 @@ class Target:
 
 
 _FUSED = ("relu", "relu6", "hardtanh", "clamp")
-_SHAPES = ("flatten", "view", "reshape", "_unsafe_view", "squeeze", "unsqueeze", "permute",
-           "transpose", "slice", "max_pool2d", "relu", "constant_pad_nd", "pad")
+_SHAPES = (
+    "flatten",
+    "view",
+    "reshape",
+    "_unsafe_view",
+    "squeeze",
+    "unsqueeze",
+    "permute",
+    "transpose",
+    "slice",
+    "max_pool2d",
+    "relu",
+    "constant_pad_nd",
+    "pad",
+)
 
 TARGETS: dict[str, Target] = {
     "onnxruntime": Target(
         name="onnxruntime",
         weighted=("conv1d", "conv2d", "linear"),
-        quantized=("add", "mul", "cat", "adaptive_avg_pool2d", "avg_pool2d", "sigmoid", "leaky_relu"),
+        quantized=(
+            "add",
+            "mul",
+            "cat",
+            "adaptive_avg_pool2d",
+            "avg_pool2d",
+            "sigmoid",
+            "leaky_relu",
+        ),
         pass_through=_SHAPES,
         fused=_FUSED,
         float_output=("linear",),

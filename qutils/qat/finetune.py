@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ def finetune(
     *,
     epochs: float = 1.0,
     learning_rate: float = LEARNING_RATE,
-    batch_size: int = 128,
+    batch_size: int = 64,
     seed: int = 0,
     teacher: nn.Module | None = None,
     resume: Path | None = None,
@@ -79,9 +80,12 @@ def finetune(
         Hinton et al. 2015 for the teacher.
     """
     student = sim.copy()
-    pictures: Pictures = data if hasattr(data, "images") else gather(data)  # type: ignore[assignment,arg-type]
+    pictures = cast(Pictures, data) if hasattr(data, "images") else gather(data)
     plan = Plan(
-        epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        seed=seed,
         augment=not isinstance(pictures, Batches),
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -91,8 +95,15 @@ def finetune(
     if teacher is not None:
         loss = _Distillation(teacher.to(device).eval())
     curve = fit(
-        _Student(student, loss), pictures, plan, optimizer, pictures.prepare, loss=loss,
-        resume=resume, label=f"QAT {sim.recipe.label}", progress=progress,
+        _Student(student, loss),
+        pictures,
+        plan,
+        optimizer,
+        pictures.prepare,
+        loss=loss,
+        resume=resume,
+        label=f"QAT {sim.recipe.label}",
+        progress=progress,
     )
     student.cpu().eval().requires_grad_(False)
     student.fit_biases()
@@ -114,7 +125,9 @@ def groups(sim: SimulatedModel, learning_rate: float) -> list[dict[str, object]]
             continue
         rate = RANGE_RATE * learning_rate
         quantizer.scale.requires_grad_(True)
-        ranges.append({"params": [quantizer.scale], "lr": rate * float(quantizer.scale.detach().mean())})
+        ranges.append(
+            {"params": [quantizer.scale], "lr": rate * float(quantizer.scale.detach().mean())}
+        )
         if _learns_zero_point(quantizer):
             quantizer.zero_point.requires_grad_(True)
             levels = quantizer.scheme.qmax - quantizer.scheme.qmin

@@ -10,12 +10,13 @@ from qutils.zoo.datasets import (
     normalize,
 )
 from qutils.zoo.models import MODELS, ModelEntry, entry, load, load_weights, save
-from qutils.zoo.recipes import RECIPES, train
+from qutils.zoo.recipes import RECIPES, SECOND_ROUNDS, train
 
 __all__ = [
     "DATASETS",
     "MODELS",
     "RECIPES",
+    "SECOND_ROUNDS",
     "Dataset",
     "ModelEntry",
     "Split",

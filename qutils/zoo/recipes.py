@@ -17,6 +17,11 @@ RECIPES: dict[str, Plan] = {
     "resnet8": Plan(epochs=24, learning_rate=0.2, label_smoothing=0.05, seed=0),
     "mobilenetv2": Plan(epochs=14, learning_rate=0.2, label_smoothing=0.05, seed=0),
 }
+#: A second round from where the first ended, with a fresh optimizer and a lower learning rate
+#: (a warm restart: Loshchilov and Hutter 2017, arXiv:1608.03983).
+SECOND_ROUNDS: dict[str, Plan] = {
+    "mobilenetv2": Plan(epochs=10, learning_rate=0.15, label_smoothing=0.05, seed=1),
+}
 WEIGHT_DECAY = 5e-4
 
 
@@ -32,20 +37,37 @@ def train(
     data: Dataset,
     plan: Plan,
     *,
+    then: Plan | None = None,
     resume: Path | None = None,
     label: str = "training",
     progress: bool = True,
 ) -> tuple[nn.Module, list[Point]]:
     """Train a fresh model from its recipe; deterministic for one thread count.
 
-    Returns the model in eval mode and its learning curve.
+    Args:
+        then: the plan of a second round, see ``SECOND_ROUNDS``.
+        resume: file of an interrupted run; a second round keeps its own beside it.
+
+    Returns the model in eval mode and its learning curve, second round appended.
     """
     torch.manual_seed(plan.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    second = resume.with_name(f"{resume.name}.second") if resume else None
+    curve: list[Point] = []
+    if second is None or not second.is_file():  # else the first round is behind it
+        curve += _round(model, data, plan, resume, label, progress)
+    if then is not None:
+        curve += _round(model, data, then, second, f"{label}, second round", progress)
+    return model.cpu().eval(), curve
+
+
+def _round(
+    model: nn.Module, data: Dataset, plan: Plan, resume: Path | None, label: str, progress: bool
+) -> list[Point]:
     groups = parameter_groups(model)
     optimizer = torch.optim.SGD(groups, lr=plan.learning_rate, momentum=0.9, nesterov=True)
-    curve = fit(
+    return fit(
         model,
         data.train,
         plan,
@@ -55,4 +77,3 @@ def train(
         label=label,
         progress=progress,
     )
-    return model.cpu().eval(), curve

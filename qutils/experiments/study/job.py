@@ -23,9 +23,19 @@ from qutils.simulate import SimulatedModel
 
 #: What a job's numbers depend on besides its setting.
 SOURCES = (
-    "qutils.affine", "qutils.calibration", "qutils.convert", "qutils.export", "qutils.graph",
-    "qutils.observers", "qutils.qat", "qutils.schemes", "qutils.simulate", "qutils.ste",
-    "qutils.training", "qutils.zoo", "qutils.experiments.study.job",
+    "qutils.affine",
+    "qutils.calibration",
+    "qutils.convert",
+    "qutils.export",
+    "qutils.graph",
+    "qutils.observers",
+    "qutils.qat",
+    "qutils.schemes",
+    "qutils.simulate",
+    "qutils.ste",
+    "qutils.training",
+    "qutils.zoo",
+    "qutils.experiments.study.job",
 )
 
 
@@ -90,7 +100,10 @@ def _float_outcome(
     path = cache.file(key, ".onnx", lambda p: _discard(export_float(model, shape, p)))
     found = bench.predictions(runtimes.load(path).run, _inputs(test))
     return {
-        "top1_float": _top1(found, test), "n": len(test), "file": str(path), "curve": [],
+        "top1_float": _top1(found, test),
+        "n": len(test),
+        "file": str(path),
+        "curve": [],
     }
 
 
@@ -99,8 +112,13 @@ def _train(
 ) -> SimulatedModel:
     train = _take(zoo.dataset(zoo.entry(job.model).dataset).train, job.train_pictures)
     return finetune(
-        sim, train, epochs=job.epochs, seed=job.seed, resume=cache.scratch(key, ".run"),
-        batch_size=min(128, len(train)), progress=progress,
+        sim,
+        train,
+        epochs=job.epochs,
+        seed=job.seed,
+        resume=cache.scratch(key, ".run"),
+        batch_size=min(64, len(train)),
+        progress=progress,
     )
 
 

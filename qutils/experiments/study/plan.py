@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import cast
 
 from qutils.errors import InvalidInputError, unknown_name
 from qutils.observers import OBSERVERS
@@ -111,8 +112,17 @@ def plan_jobs(
     for w, a in pairs:
         Recipe(Scheme(w), Scheme(a))  # raises on bits outside 2..8
     first = Job(
-        models[0], "ptq", 8, 8, observers[0], granularities[0], chosen[0],  # type: ignore[arg-type]
-        epochs or size.epochs, size.calibration_pictures, size.train_pictures, size.test_pictures,
+        model=models[0],
+        method="ptq",
+        weight_bits=8,
+        activation_bits=8,
+        observer=observers[0],
+        granularity=cast(Granularity, granularities[0]),
+        seed=chosen[0],
+        epochs=epochs or size.epochs,
+        calibration_pictures=size.calibration_pictures,
+        train_pictures=size.train_pictures,
+        test_pictures=size.test_pictures,
     )
     jobs: list[Job] = []
     for model in models:
@@ -135,7 +145,10 @@ def _curves(
 
 
 def _comparisons(
-    base: Job, pairs: Iterable[tuple[int, int]], observers: Sequence[str], granularities: Sequence[str]
+    base: Job,
+    pairs: Iterable[tuple[int, int]],
+    observers: Sequence[str],
+    granularities: Sequence[str],
 ) -> Iterator[Job]:
     ptq = replace(base, epochs=0)
     for w, a in pairs:
@@ -145,7 +158,7 @@ def _comparisons(
         yield from (replace(pair, observer=name) for name in observers)
         for granularity in granularities[1:]:
             for name in dict.fromkeys((observers[0], "minmax")):
-                yield replace(pair, granularity=granularity, observer=name)  # type: ignore[arg-type]
+                yield replace(pair, granularity=cast(Granularity, granularity), observer=name)
 
 
 def _check(kind: str, names: Sequence[str], known: Iterable[str]) -> None:

@@ -63,7 +63,9 @@ def _progress(futures: dict[Future[Any], Job]) -> Iterator[Future[Any]]:
     with tqdm(total=len(futures), desc="models", unit="model") as bar:
         for future in as_completed(futures):
             job = futures[future]
-            bar.set_postfix_str(f"{job.model} {job.method} W{job.weight_bits}A{job.activation_bits}")
+            bar.set_postfix_str(
+                f"{job.model} {job.method} W{job.weight_bits}A{job.activation_bits}"
+            )
             bar.update()
             yield future
 

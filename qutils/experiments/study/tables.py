@@ -30,26 +30,35 @@ def rows_of(outcomes: Outcomes, repeats: int = 200) -> list[Row]:
     for job, outcome in outcomes.items():
         row = _setting(job)
         if job.method != "fp32":
-            rows.append(replace(row, execution="simulated", runtime="torch",
-                                top1=outcome["top1_simulated"], top1_n=outcome["n"]))
+            rows.append(
+                replace(
+                    row,
+                    execution="simulated",
+                    runtime="torch",
+                    top1=outcome["top1_simulated"],
+                    top1_n=outcome["n"],
+                )
+            )
         if outcome["file"] is None:
             continue
         measured = latencies[job]
         metrics = {"batch": 1.0}
         if job.method != "fp32":
             metrics["agreement_percent"] = outcome["agreement"]
-        rows.append(replace(
-            row,
-            execution="float" if job.method == "fp32" else "integer",
-            runtime="onnxruntime",
-            top1=outcome["top1_float" if job.method == "fp32" else "top1_integer"],
-            top1_n=outcome["n"],
-            size_bytes=bench.size_of(Path(outcome["file"])).file_bytes,
-            latency_ms_median=measured.median_ms,
-            latency_ms_iqr=measured.iqr_ms,
-            threads=measured.threads,
-            metrics=metrics,
-        ))
+        rows.append(
+            replace(
+                row,
+                execution="float" if job.method == "fp32" else "integer",
+                runtime="onnxruntime",
+                top1=outcome["top1_float" if job.method == "fp32" else "top1_integer"],
+                top1_n=outcome["n"],
+                size_bytes=bench.size_of(Path(outcome["file"])).file_bytes,
+                latency_ms_median=measured.median_ms,
+                latency_ms_iqr=measured.iqr_ms,
+                threads=measured.threads,
+                metrics=metrics,
+            )
+        )
     return rows
 
 
@@ -90,15 +99,20 @@ def frame(rows: Sequence[Row]) -> pd.DataFrame:
 
 def curves(outcomes: Outcomes) -> pd.DataFrame:
     """Learning curves of the QAT jobs: model, method, bits, seed, epoch, loss, accuracy [%]."""
-    return pd.DataFrame([
-        {
-            "model": job.model, "method": job.method, "weight_bits": job.weight_bits,
-            "activation_bits": job.activation_bits, "seed": job.seed,
-            **{name: point[name] for name in ("epoch", "loss", "accuracy")},
-        }
-        for job, outcome in outcomes.items()
-        for point in outcome["curve"]
-    ])
+    return pd.DataFrame(
+        [
+            {
+                "model": job.model,
+                "method": job.method,
+                "weight_bits": job.weight_bits,
+                "activation_bits": job.activation_bits,
+                "seed": job.seed,
+                **{name: point[name] for name in ("epoch", "loss", "accuracy")},
+            }
+            for job, outcome in outcomes.items()
+            for point in outcome["curve"]
+        ]
+    )
 
 
 def main_curve(df: pd.DataFrame, observer: str, granularity: str) -> pd.DataFrame:
@@ -120,17 +134,33 @@ def comparison(df: pd.DataFrame, first_seed: int) -> pd.DataFrame | None:
 
 def summary(df: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds of each setting: top-1 [%], its range over seeds, size [KiB], latency [ms]."""
-    keys = ["model", "method", "weight_bits", "activation_bits", "observer", "granularity", "execution"]
+    keys = [
+        "model",
+        "method",
+        "weight_bits",
+        "activation_bits",
+        "observer",
+        "granularity",
+        "execution",
+    ]
     grouped = df.groupby(keys, dropna=False, sort=False)
     table = grouped.agg(
-        seeds=("seed", "nunique"), top1=("top1", "mean"), lowest=("top1", "min"),
-        highest=("top1", "max"), n=("top1_n", "first"), size=("size_bytes", "mean"),
+        seeds=("seed", "nunique"),
+        top1=("top1", "mean"),
+        lowest=("top1", "min"),
+        highest=("top1", "max"),
+        n=("top1_n", "first"),
+        size=("size_bytes", "mean"),
         latency=("latency_ms_median", "mean"),
     ).reset_index()
     table["size"] = table["size"] / 1024
     names = {
-        "top1": "top-1 [%]", "lowest": "lowest [%]", "highest": "highest [%]", "n": "pictures",
-        "size": "file [KiB]", "latency": "latency, batch 1 [ms]",
+        "top1": "top-1 [%]",
+        "lowest": "lowest [%]",
+        "highest": "highest [%]",
+        "n": "pictures",
+        "size": "file [KiB]",
+        "latency": "latency, batch 1 [ms]",
     }
     return table.rename(columns=names).round(3)
 
@@ -151,15 +181,32 @@ def _integer_checks(
     model: str, own: pd.DataFrame, fp32: float, observer: str, profile: str
 ) -> list[Check]:
     integer = own[own["execution"] == "integer"]
-    main = integer[(integer["method"] == "ptq") & (integer["granularity"] == "per_channel")
-                   & (integer["observer"] == observer)]
+    main = integer[
+        (integer["method"] == "ptq")
+        & (integer["granularity"] == "per_channel")
+        & (integer["observer"] == observer)
+    ]
     if main.empty:
         return []
     loss, agreement = fp32 - main["top1"].mean(), integer["agreement_percent"].min()
     ratio = main["size_bytes"].mean() / own.loc[own["method"] == "fp32", "size_bytes"].iloc[0]
     return [
-        _check(f"{model}: W8A8 PTQ per channel, integer, points lost", loss, "points", 0.2, "<=", profile),
-        _check(f"{model}: same prediction, simulation and INT8 file", agreement, "%", 99.9, ">=", profile),
+        _check(
+            f"{model}: W8A8 PTQ per channel, integer, points lost",
+            loss,
+            "points",
+            0.2,
+            "<=",
+            profile,
+        ),
+        _check(
+            f"{model}: same prediction, simulation and INT8 file",
+            agreement,
+            "%",
+            99.9,
+            ">=",
+            profile,
+        ),
         _check(f"{model}: INT8 file of FP32 file", ratio, "ratio", 0.36, "<=", profile),
     ]
 

@@ -78,6 +78,13 @@ def test_slower_candidate_has_the_larger_ratio():
     assert bench.compare(pair, BATCH, baseline="slow", repeats=5).ratios["fast"].median < 1
 
 
+def test_any_two_candidates_can_be_paired():
+    found = bench.compare({n: Spy(n) for n in "abc"}, BATCH, repeats=5, warmup=1)
+    assert found.ratio("b", over="a") == found.ratios["b"]
+    assert found.ratio("c", over="b") == paired_ratio(found.times["c"], found.times["b"])
+    assert found.ratio("b", over="b") == bench.Ratio(1, 1, 1)
+
+
 def test_ratio_pairs_rounds_so_that_drift_cancels():
     drift = np.linspace(1, 10, 101)
     assert paired_ratio(1.5 * drift, drift) == bench.Ratio(1.5, 1.5, 1.5)

@@ -1,0 +1,96 @@
+"""What other tools make of the same float file, to stand beside ours; PEERS."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qutils.errors import DataError, InvalidInputError, UnsupportedError
+from qutils.files import atomic_path
+
+Batches = Iterable[NDArray[np.float32]]
+
+
+def quantize_static(model: Path, batches: Batches, path: Path) -> Path:
+    """ONNX Runtime's own INT8 file of a float ONNX file; returns ``path``.
+
+    The settings that correspond to ours: QDQ form, unsigned 8-bit activations, signed 8-bit
+    weights per channel, minmax ranges; the file is prepared with ``quant_pre_process``, as the
+    tool asks for.
+
+    Args:
+        batches: calibration inputs ``[B, ...]``, one after the other.
+
+    Raises:
+        InvalidInputError: no calibration batch.
+        DataError: the float file is missing, or ``path`` cannot be written.
+        UnsupportedError: the tool cannot quantize this file.
+    Source: onnxruntime.quantization, "Quantize ONNX Models".
+    """
+    if not Path(model).is_file():
+        raise DataError(f"{model} is missing. Export the float model first, or correct the path.")
+    inputs = list(batches)
+    if not inputs:
+        raise InvalidInputError("the calibration set is empty: give at least one batch of pictures")
+    with atomic_path(Path(path)) as temporary, _quiet():
+        try:
+            _quantize(Path(model), inputs, temporary)
+        except Exception as error:  # the tool raises whatever its parts raise
+            raise UnsupportedError(f"quantize_static cannot quantize {model}: {error}") from error
+    return Path(path)
+
+
+#: Every peer by name: (float file, calibration batches, path to write) -> path.
+PEERS: MappingProxyType[str, Callable[[Path, Batches, Path], Path]] = MappingProxyType(
+    {"quantize_static": quantize_static}
+)
+
+
+def _quantize(model: Path, inputs: list[NDArray[np.float32]], path: Path) -> None:
+    import onnxruntime as ort
+    from onnxruntime import quantization as tool
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    name = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"]).get_inputs()[0].name
+    feeds: Iterator[dict[str, Any]] = iter([{name: batch} for batch in inputs])
+
+    class Reader(tool.CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, Any] | None:
+            return next(feeds, None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        quant_pre_process(str(model), str(prepared))
+        tool.quantize_static(
+            str(prepared),
+            str(path),
+            Reader(),
+            quant_format=tool.QuantFormat.QDQ,
+            activation_type=tool.QuantType.QUInt8,
+            weight_type=tool.QuantType.QInt8,
+            per_channel=True,
+            calibrate_method=tool.CalibrationMethod.MinMax,
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The tool logs advice and prints its progress to stdout."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,45 @@
+"""``qutils bench``: measure ratios of latency, size and memory, and publish them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qutils.commands.values import given_values, parameter_options
+
+
+@click.command("bench")
+@click.option("--profile", help="The same as -p profile; 'default' unless given.")
+@parameter_options
+@click.option("--force", is_flag=True, help="Compute again what is cached.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    profile: str | None,
+    typed: tuple[tuple[str, str], ...],
+    raw: tuple[tuple[str, str], ...],
+    inline: tuple[str, ...],
+    files: tuple[Path, ...],
+    force: bool,
+) -> None:
+    """Run notebooks/reports/bench.ipynb and rebuild the overview of all reports.
+
+    It measures on this machine what `qutils report` shows only in part: latency against the file
+    that ONNX Runtime's own quantizer makes, file sizes, and the memory that calibration needs.
+    """
+    from qutils.experiments import gallery
+    from qutils.experiments.coercion import Text
+    from qutils.experiments.runner import run_notebook
+    from qutils.files import ROOT
+
+    values = given_values(typed, raw, inline, files)
+    if profile is not None:
+        values["profile"] = Text(profile)
+    notebook = ROOT / "notebooks" / "reports" / "bench.ipynb"
+    result = run_notebook(notebook, None, values, refresh=force)
+    if result.exit_code:
+        click.echo(f"bench failed: {result.message}", err=True)
+    click.echo(f"bench: {result.shown}")
+    click.echo(f"Overview: {gallery.build()}")
+    ctx.exit(result.exit_code)

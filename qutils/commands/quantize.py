@@ -1,0 +1,76 @@
+"""``qutils quantize``: a float model in, an INT8 file and what became of its outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qutils.commands.choices import GRANULARITY, OBSERVER, TARGET, Epochs
+from qutils.schemes import MAX_BITS, MIN_BITS
+
+_BITS = click.IntRange(MIN_BITS, MAX_BITS)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option("--weights", type=_FILE, help="Weights: .safetensors, or a state dict (.pt)."),
+    click.option("--data", help="A dataset of the zoo, .npz, .npy, or a folder of .npy files."),
+    click.option(
+        "--pictures", type=click.IntRange(min=1), default=512, help="How many inputs give ranges."
+    ),
+    click.option("--weight-bits", type=_BITS, default=8),
+    click.option("--activation-bits", type=_BITS, default=8),
+    click.option("--observer", type=OBSERVER, default="minmax", help="How ranges are chosen."),
+    click.option("--granularity", type=GRANULARITY, default="per_channel", help="Of weights."),
+    click.option("--group-size", type=click.IntRange(min=1), help="With --granularity per_group."),
+    click.option(
+        "--symmetric/--affine",
+        default=None,
+        show_default="symmetric weights, affine activations",
+        help="Weights and activations alike.",
+    ),
+    click.option("--target", type=TARGET, default="onnxruntime", help="What will run the file."),
+    click.option("--allow-float", is_flag=True, help="Keep operators without kernel in float."),
+    click.option("--simulate-only", is_flag=True, help="Write no file; needs no OUT."),
+    click.option(
+        "--qat-epochs",
+        type=Epochs(min=0),
+        default=0.0,
+        help="Train that long with the rounding on; needs labels.",
+    ),
+    click.option("--seed", type=click.IntRange(min=0), default=0, help="Of QAT."),
+    click.option("--threads", type=click.IntRange(min=1), default=1),
+)
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command("quantize", context_settings={"show_default": True})
+@click.argument("model")
+@click.argument("out", required=False, type=_FILE)
+@_options
+def command(**given: Any) -> None:
+    """Quantize MODEL and write the file OUT.onnx.
+
+    MODEL is a model of the zoo (`qutils train --help` names them), or path/to/file.py:NAME, where
+    NAME is an nn.Module, or a class or function without arguments that makes one. The file is
+    imported, which executes it: name only code that you trust. Weights are read without executing
+    anything.
+
+    --data for a model of one's own: an .npz file with 'inputs' [N, ...] in float32, prepared as in
+    training, and perhaps 'labels' [N]; an .npy file of inputs; a folder of .npy files, one input
+    each, and perhaps labels.npy. A fifth is held back to score; the rest gives ranges and, with
+    --qat-epochs, trains.
+
+    A setting without integer kernels, such as 4 bits, can be simulated (--simulate-only), not
+    exported.
+    """
+    from qutils.commands.quantization import Request, quantize
+
+    for line in quantize(Request(**given)):
+        click.echo(line)

@@ -1,0 +1,69 @@
+"""Jobs run for real on a few pictures: outcomes, cache, rows, headline figures."""
+
+from dataclasses import replace
+
+import pytest
+
+from qutils.experiments.cache import Cache
+from qutils.experiments.study import plan_jobs, run_jobs, tables
+from qutils.experiments.study.job import job_key
+
+
+@pytest.fixture(scope="module")
+def asked():
+    jobs = plan_jobs(
+        ["resnet8"], ["ptq", "qat"], [4, 8], [4, 8], ["minmax"], ["per_channel"], "smoke"
+    )
+    small = [replace(job, train_pictures=64, test_pictures=64) for job in jobs]
+    keep = [j for j in small if j.weight_bits in (8, 32) or j.method == "ptq"]
+    return keep
+
+
+@pytest.fixture(scope="module")
+def ran(asked, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    first = Cache(folder, refresh=False)
+    outcomes = run_jobs(asked, first)
+    return outcomes, first, folder
+
+
+def test_every_job_has_an_outcome_and_was_computed(ran, asked):
+    outcomes, cache, _ = ran
+    assert list(outcomes) == asked
+    assert (cache.hits, cache.misses) == (0, len(asked))
+
+
+def test_a_second_run_reuses_everything(ran, asked):
+    outcomes, _, folder = ran
+    again = Cache(folder, refresh=False)
+    assert run_jobs(asked, again) == outcomes
+    assert (again.hits, again.misses) == (len(asked), 0)
+
+
+def test_simulation_and_int8_file_predict_the_same(ran):
+    outcomes, _, _ = ran
+    agreements = [o["agreement"] for o in outcomes.values() if o.get("agreement") is not None]
+    assert agreements and min(agreements) == 100
+
+
+def test_rows_keep_ways_of_execution_apart(ran):
+    outcomes, _, _ = ran
+    rows = tables.rows_of(outcomes, repeats=3)
+    assert {row.execution for row in rows} == {"float", "simulated", "integer"}
+    for row in rows:
+        measured = (row.size_bytes, row.latency_ms_median, row.threads)
+        assert (None in measured) == (row.execution == "simulated")
+
+
+def test_headline_figures_name_command_and_target(ran):
+    outcomes, _, _ = ran
+    df = tables.frame(tables.rows_of(outcomes, repeats=3))
+    checks = {check.name: check for check in tables.checks(df, "minmax", "smoke")}
+    assert checks["resnet8: FP32 top-1"].command == "make report PROFILE=smoke"
+    assert checks["resnet8: same prediction, simulation and INT8 file"].value == 100
+
+
+def test_key_follows_setting_and_weights(asked):
+    keys = [str(job_key(job)) for job in asked]
+    assert len(set(keys)) == len(keys)
+    assert "resnet8" in keys[0]
