@@ -28,7 +28,7 @@ class Profile:
 PROFILES = {
     "smoke": Profile((0,), 1.0, 64, 256, 256),
     "default": Profile((0,), 0.25, 512, None, None),
-    "full": Profile((0, 1, 2), 1.0, 512, None, None),
+    "full": Profile((0, 1, 2), 0.75, 512, None, None),
 }
 
 

@@ -133,7 +133,7 @@ def comparison(df: pd.DataFrame, first_seed: int) -> pd.DataFrame | None:
 
 
 def summary(df: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds of each setting: top-1 [%], its range over seeds, size [KiB], latency [ms]."""
+    """Mean over seeds of each setting: top-1 [%] and its range, size [KiB], latency [ms]."""
     keys = [
         "model",
         "method",

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from qutils import calibration
+from qutils.calibration import Observation, calibrate, observe
+from qutils.errors import InvalidInputError
+from qutils.observers import OBSERVERS
+from qutils.schemes import Recipe, Scheme
+from tests.unit.graph.networks import IMAGE, NETWORKS, ten_lines
+
+RECIPES = {
+    **{name: Recipe(activations=Scheme(observer=name)) for name in OBSERVERS},
+    "W4A4": Recipe(
+        weights=Scheme(bits=4, granularity="per_channel", observer="mse"),
+        activations=Scheme(bits=4, observer="mse"),
+    ),
+    "per-group": Recipe(weights=Scheme(bits=2, granularity="per_group", group_size=9)),
+    "signed": Recipe(activations=Scheme(signed=True, symmetric=True)),
+}
+
+
+@pytest.fixture(scope="module")
+def x() -> Tensor:
+    return NETWORKS["ten-lines"].inputs(130)  # two whole chunks and a rest
+
+
+@pytest.fixture(scope="module")
+def kept(x) -> Observation:
+    return observe(NETWORKS["ten-lines"].make(), x)
+
+
+def assert_same(a: nn.Module, b: nn.Module) -> None:
+    left, right = a.state_dict(), b.state_dict()
+    assert left.keys() == right.keys()
+    for name in left:
+        assert torch.equal(left[name], right[name]), name
+
+
+def kept_bytes(kept: Observation) -> int:
+    return sum(
+        value.nbytes
+        for statistic in kept.statistics.values()
+        for value in vars(statistic).values()
+        if isinstance(value, Tensor)
+    )
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_one_observation_serves_every_recipe(kept, x, recipe):
+    before = copy.deepcopy({k: vars(s) for k, s in kept.statistics.items()})
+    again = kept.simulate(recipe)
+    afresh = observe(NETWORKS["ten-lines"].make(), x).simulate(recipe)
+    assert_same(again, afresh)
+    for name, statistic in kept.statistics.items():
+        for field, value in vars(statistic).items():
+            same = torch.equal(value, before[name][field]) if isinstance(value, Tensor) else True
+            assert same
+            assert isinstance(value, Tensor) or value == before[name][field]
+
+
+def test_simulated_models_are_independent_of_each_other(kept, x):
+    first, second = kept.simulate(Recipe()), kept.simulate(Recipe())
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.zero_()
+    assert_same(second, kept.simulate(Recipe()))
+
+
+def in_batches(x: Tensor, size: int = calibration.CHUNK):
+    return [x[i : i + size] for i in range(0, len(x), size)]
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        in_batches,
+        lambda x: (batch for batch in in_batches(x)),
+        lambda x: [(batch, torch.zeros(len(batch))) for batch in in_batches(x)],
+        lambda x: [[batch, None] for batch in in_batches(x)],
+        lambda x: torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x), calibration.CHUNK),
+        lambda x: [x[:0], *in_batches(x), x[:0]],
+    ],
+    ids=["list", "generator", "pairs", "lists", "data-loader", "with-empty-batches"],
+)
+@pytest.mark.parametrize("observer", ["minmax", "moving_average"])
+def test_ways_to_give_the_same_pictures(kept, x, give, observer):
+    recipe = RECIPES[observer]
+    other = observe(NETWORKS["ten-lines"].make(), give(x))
+    assert other.pictures == 130
+    assert_same(other.simulate(recipe), kept.simulate(recipe))
+
+
+@pytest.mark.parametrize("observer", ["minmax", "percentile", "mse", "entropy"])
+def test_the_size_of_the_batches_does_not_matter(kept, x, observer):
+    other = observe(NETWORKS["ten-lines"].make(), in_batches(x, 13)).simulate(RECIPES[observer])
+    for name, quantizer in kept.simulate(RECIPES[observer]).quantizers.items():
+        torch.testing.assert_close(other.quantizers[name].scale, quantizer.scale, rtol=1e-4, atol=0)
+
+
+def test_the_order_of_the_batches_does_not_matter(kept, x):
+    batches = in_batches(x)[::-1]
+    assert_same(
+        observe(NETWORKS["ten-lines"].make(), batches).simulate(Recipe()), kept.simulate(Recipe())
+    )
+
+
+def test_memory_does_not_grow_with_the_number_of_batches(kept, x):
+    long = observe(NETWORKS["ten-lines"].make(), (x for _ in range(5)))
+    assert long.pictures == 5 * 130
+    assert kept_bytes(long) == kept_bytes(kept)
+    assert kept_bytes(kept) / len(kept.statistics) < 64_000
+
+
+def test_batches_are_freed_one_by_one(x):
+    alive: list[int] = []
+
+    def stream():
+        for batch in in_batches(x, 13):
+            alive.append(batch_count())
+            yield batch.clone()
+
+    def batch_count() -> int:
+        import gc
+
+        return sum(isinstance(o, Tensor) and o.shape == (13, *IMAGE) for o in gc.get_objects())
+
+    observe(NETWORKS["ten-lines"].make(), stream())
+    assert max(alive[2:]) <= alive[1]
+
+
+def test_statistics_are_those_of_the_float_network(kept, x):
+    model = NETWORKS["ten-lines"].make().eval()
+    with torch.no_grad():
+        hidden = model[:3](x.clone())
+    statistic = kept.statistics["0"]
+    assert statistic.count_ == hidden.numel()
+    assert statistic.min_ == 0
+    assert statistic.max_ == pytest.approx(float(hidden.max()), rel=1e-5)
+    assert kept.statistics.keys() == {"input", "0", "4"}
+
+
+def test_the_callers_model_is_left_alone(x):
+    model = NETWORKS["ten-lines"].make()
+    before = copy.deepcopy(model.state_dict())
+    calibrate(model, x)
+    assert model.training
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_calibrate_is_observe_then_simulate(kept, x):
+    sim = calibrate(NETWORKS["ten-lines"].make(), x)
+    assert_same(sim, kept.simulate(Recipe()))
+    assert not sim.training
+    assert not any(p.requires_grad for q in sim.quantizers.values() for p in q.parameters())
+    assert sim.recipe.label == "W8A8"
+
+
+def test_the_input_follows_the_boundary_scheme(kept):
+    sim = kept.simulate(Recipe(activations=Scheme(bits=2), weights=Scheme(bits=3)))
+    bits = {name: quantizer.scheme.bits for name, quantizer in sim.quantizers.items()}
+    assert bits["input"] == 8
+    assert {bits[name] for name in bits if name != "input"} == {2, 3}
+
+
+def test_a_group_size_that_does_not_divide_names_the_layer(kept):
+    with pytest.raises(InvalidInputError, match=r"0\.weight: group_size 5 does not divide the 27"):
+        kept.simulate(Recipe(weights=Scheme(granularity="per_group", group_size=5)))
+
+
+def test_unbounded_activations_name_the_layer():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    nn.init.constant_(model[0].weight, 1e38)
+    with pytest.raises(InvalidInputError, match="^0 holds NaN or Inf"):
+        calibrate(model, torch.full((2, 4), 10.0))
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_progress_is_shown_on_request(progress, x, capsys):
+    observe(ten_lines(), x[:4], progress=progress)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert ("4" in captured.err) == progress

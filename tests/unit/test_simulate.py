@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from qutils import affine
+from qutils.affine import MIN_SCALE
+from qutils.calibration import calibrate
+from qutils.errors import InvalidInputError
+from qutils.graph.nodes import op_name
+from qutils.schemes import Recipe, Scheme
+from qutils.simulate import BIAS_LIMIT, FakeQuantize, FakeQuantizeBias, SimulatedModel
+from tests.unit.graph.networks import NETWORKS, conv, linear, observed
+
+GRANULARITIES = {
+    "per-tensor": Scheme(bits=4),
+    "per-channel": Scheme(bits=4, granularity="per_channel"),
+    "per-group": Scheme(bits=4, granularity="per_group", group_size=3),
+}
+
+
+def ten_lines(recipe: Recipe | None = None) -> SimulatedModel:
+    return observed("ten-lines").simulate(recipe or Recipe())
+
+
+def biases(sim: SimulatedModel) -> list[tuple[FakeQuantizeBias, torch.Tensor]]:
+    module = sim.graph_module
+    calls = [n for n in module.graph.nodes if n.op == "call_module"]
+    pairs = [(module.get_submodule(n.target), n.args[0]) for n in calls]
+    return [
+        (quantizer, module.get_parameter(source.target))
+        for quantizer, source in pairs
+        if isinstance(quantizer, FakeQuantizeBias)
+    ]
+
+
+@torch.no_grad()
+def by_hand(sim: SimulatedModel, x: torch.Tensor) -> torch.Tensor:
+    """The ten-line network, layer by layer, from ``affine`` alone."""
+    q = {name: module.qparams() for name, module in sim.quantizers.items()}
+    weights = sim.graph_module.get_parameter
+
+    def bias(layer: str, source: str) -> torch.Tensor:
+        scale = q[source].scale * q[f"{layer}.weight"].scale
+        return torch.round(weights(f"{layer}.bias") / scale) * scale
+
+    def weight(layer: str) -> torch.Tensor:
+        return affine.fake_quantize(weights(f"{layer}.weight"), q[f"{layer}.weight"])
+
+    x = affine.fake_quantize(x, q["input"])
+    x = nn.functional.conv2d(x, weight("0"), bias("0", "input"), padding=1).relu()
+    x = nn.functional.max_pool2d(affine.fake_quantize(x, q["0"]), 2)
+    x = nn.functional.relu6(nn.functional.conv2d(x, weight("4"), bias("4", "0"), padding=1))
+    x = affine.fake_quantize(x, q["4"]).flatten(1)
+    return nn.functional.linear(x, weight("8"), bias("8", "4"))
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_against_the_same_network_by_hand(bits):
+    recipe = Recipe(
+        weights=Scheme(bits=bits, granularity="per_channel"), activations=Scheme(bits=bits)
+    )
+    sim = ten_lines(recipe)
+    x = NETWORKS["ten-lines"].inputs()
+    expected = by_hand(sim, x)
+    # Another order of summation may turn a tie into the next step, here and there.
+    close = (sim(x) - expected).abs() < 1e-5 * expected.abs().max()
+    assert close.float().mean() > 0.95
+
+
+@pytest.mark.parametrize("scheme", GRANULARITIES.values(), ids=GRANULARITIES)
+def test_weights_take_few_values(scheme):
+    sim = ten_lines(Recipe(weights=scheme))
+    for name, quantizer in sim.quantizers.items():
+        if quantizer.site.role != "weight":
+            continue
+        weight = sim.graph_module.get_parameter(name)
+        q = quantizer.qparams()
+        rounded = quantizer(weight)
+        assert torch.equal(rounded, affine.fake_quantize(weight, q))
+        rows = affine.to_rows(rounded, q.axis, q.group_size)
+        assert max(len(row.unique()) for row in rows) <= 15  # symmetric: -7..7
+        bound = affine.expand(q.scale, weight, q.axis, q.group_size) * 0.5001
+        assert ((rounded - weight).abs() <= bound).all()  # minmax clips nothing
+
+
+@pytest.mark.parametrize("name", ["per-tensor", "per-channel"])
+def test_biases_lie_on_the_grid_of_the_accumulator(name):
+    sim = ten_lines(Recipe(weights=GRANULARITIES[name]))
+    assert len(biases(sim)) == 3
+    for quantizer, bias in biases(sim):
+        steps = quantizer(bias) / quantizer.scale
+        torch.testing.assert_close(steps, steps.round(), rtol=1e-6, atol=1e-3)
+        assert ((quantizer(bias) - bias).abs() <= 0.51 * quantizer.scale).all()
+
+
+def test_biases_stay_float_beside_weights_per_group():
+    for quantizer, bias in biases(ten_lines(Recipe(weights=GRANULARITIES["per-group"]))):
+        assert quantizer(bias) is bias
+
+
+def test_a_bias_learns_straight_through():
+    quantizer, bias = biases(ten_lines())[0]
+    bias = bias.detach().clone().requires_grad_()
+    quantizer(bias).sum().backward()
+    assert torch.equal(bias.grad, torch.ones_like(bias))
+
+
+@pytest.mark.parametrize("scheme", GRANULARITIES.values(), ids=GRANULARITIES)
+def test_dead_channels(scheme):
+    model = nn.Sequential(conv(), nn.ReLU(), nn.Flatten(), linear())
+    with torch.no_grad():
+        model[0].weight[2] = 0
+        model[0].bias[2] = 0
+    x = torch.randn(8, 3, 8, 8)
+    sim = calibrate(model, x, Recipe(weights=scheme))
+    assert torch.isfinite(sim(x)).all()
+    weight = sim.graph_module.get_parameter("0.weight")
+    assert (sim.quantizers["0.weight"](weight)[2] == 0).all()
+
+
+@pytest.mark.parametrize("symmetric", [False, True], ids=["affine", "symmetric"])
+@pytest.mark.parametrize("constant", [0.0, 1.5, -2.0])
+def test_constant_inputs(constant, symmetric):
+    model = nn.Sequential(conv(), nn.ReLU(), nn.Flatten(), linear())
+    scheme = Scheme(signed=symmetric, symmetric=symmetric)
+    x = torch.full((4, 3, 8, 8), constant)
+    sim = calibrate(model, x, Recipe(activations=scheme, boundary=scheme))
+    torch.testing.assert_close(sim(x), model(x), rtol=0.05, atol=0.05)
+
+
+def test_all_zero_weights_and_activations():
+    model = nn.Sequential(conv(), nn.ReLU(), nn.Flatten(), linear())
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    sim = calibrate(model, torch.zeros(4, 3, 8, 8))
+    assert torch.equal(sim(torch.randn(4, 3, 8, 8)), torch.zeros(4, 4))
+
+
+@pytest.mark.parametrize("granularity", ["per_tensor", "per_channel"])
+def test_a_large_bias_beside_tiny_weights_fits_int32(granularity):
+    model = nn.Sequential(conv(), nn.ReLU(), nn.Flatten(), linear())
+    with torch.no_grad():
+        model[0].weight[1] *= 1e-9
+        model[0].bias[1] = 5000.0
+        if granularity == "per_tensor":
+            model[0].weight *= 1e-9
+    x = torch.randn(8, 3, 8, 8)
+    sim = calibrate(model, x, Recipe(weights=Scheme(granularity=granularity)))
+    quantizer, bias = biases(sim)[0]
+    assert (bias.abs() / quantizer.scale <= BIAS_LIMIT * 1.0001).all()
+    torch.testing.assert_close(quantizer(bias), bias, rtol=1e-6, atol=0.1)
+    torch.testing.assert_close(sim(x), model(x), rtol=0.02, atol=float(model(x).abs().max()) * 0.02)
+
+
+def test_only_what_has_to_grow_grows():
+    small = ten_lines()
+    before = {k: q.scale.clone() for k, q in small.quantizers.items()}
+    small.fit_biases()
+    assert all(torch.equal(before[k], q.scale) for k, q in small.quantizers.items())
+
+
+def test_biases_may_be_buffers():
+    sim = observed("buffers").simulate(Recipe())
+    assert torch.isfinite(sim(NETWORKS["buffers"].inputs())).all()
+
+
+def test_a_scale_that_training_led_below_zero_acts_as_the_smallest():
+    quantizer, bias = biases(ten_lines())[0]
+    source, _ = quantizer._quantizers
+    source.scale.fill_(-1.0)
+    assert float(source.qparams().scale) == pytest.approx(MIN_SCALE)
+    assert (quantizer.scale > 0).all()
+    assert torch.isfinite(quantizer(bias)).all()
+
+
+def test_ranges_beyond_an_absorbed_clip_are_narrowed():
+    sim = ten_lines()
+    relu, relu6 = sim.quantizers["0"], sim.quantizers["4"]
+    relu_scale = relu.scale.clone() * 3
+    with torch.no_grad():
+        relu.scale.mul_(3)
+        relu.zero_point.fill_(5)
+        relu6.scale.fill_(0.1)
+        relu6.zero_point.fill_(7)
+    free = {
+        k: copy.deepcopy(q.state_dict()) for k, q in sim.quantizers.items() if k not in ("0", "4")
+    }
+    sim.fit_clips()
+    assert (float(relu.zero_point), float(relu6.zero_point)) == (0, 0)
+    assert torch.equal(relu.scale, relu_scale)  # ReLU has no upper end
+    assert float(relu6.scale) * 255 == pytest.approx(6)
+    for name, state in free.items():
+        assert all(torch.equal(state[k], v) for k, v in sim.quantizers[name].state_dict().items())
+
+
+def test_fit_clips_leaves_calibrated_models_alone():
+    sim = observed("mobilenetv2").simulate(Recipe())
+    before = copy.deepcopy(sim.state_dict())
+    sim.fit_clips()
+    for name, value in sim.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=1e-6, atol=0)
+
+
+def test_a_copy_is_independent():
+    sim = ten_lines()
+    x = NETWORKS["ten-lines"].inputs()
+    before, twin = sim(x), sim.copy()
+    assert torch.equal(twin(x), before)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.mul_(1.5)
+    assert torch.equal(sim(x), before)
+    assert not torch.equal(twin(x), before)
+
+
+def test_the_biases_of_a_copy_follow_its_own_quantizers():
+    twin = ten_lines().copy()
+    own = {id(q) for q in twin.quantizers.values()}
+    for quantizer, _ in biases(twin):
+        assert {id(q) for q in quantizer._quantizers} <= own
+
+
+def test_gradients_reach_weights_biases_and_ranges():
+    sim = ten_lines(Recipe(weights=GRANULARITIES["per-channel"])).train()
+    for parameter in sim.parameters():
+        parameter.requires_grad_(True)
+    sim(NETWORKS["ten-lines"].inputs()).square().mean().backward()
+    for name, parameter in sim.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+    assert all(q.scale.grad.abs().sum() > 0 for q in sim.quantizers.values())
+
+
+def test_every_site_has_its_quantizer_in_order_of_execution():
+    sim = ten_lines()
+    assert set(sim.quantizers) == {s.name for s in sim.placement.sites.values()}
+    assert list(sim.quantizers)[-1] == "8.weight"
+    layers = [n for n in sim.graph_module.graph.nodes if op_name(n) in ("conv2d", "linear")]
+    for node in layers:
+        for argument in node.args[:2]:
+            while argument.op != "call_module":  # pass-through ops keep what was quantized
+                argument = argument.args[0]
+            assert isinstance(sim.graph_module.get_submodule(argument.target), FakeQuantize)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (3, 8, 8), (2, 3, 8, 9)])
+def test_wrong_input_shape(shape):
+    with pytest.raises(InvalidInputError, match=r"takes input of shape \[N, 3, 8, 8\], got"):
+        ten_lines()(torch.zeros(shape))
+
+
+def test_a_missing_quantizer_is_named():
+    kept = observed("ten-lines")
+    quantizers = dict(ten_lines().quantizers)
+    del quantizers["4.weight"]
+    with pytest.raises(InvalidInputError, match=r"no quantizer for 4\.weight"):
+        SimulatedModel(kept.captured, kept.placement, kept.target, Recipe(), quantizers)
