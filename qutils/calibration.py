@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -50,7 +50,12 @@ class Observation:
         return parameters_of(self.captured.module)[str(node.target)].detach()
 
     def quantizer(self, site: Site, scheme: Scheme) -> FakeQuantize:
-        """A FakeQuantize whose range the scheme's observer derives."""
+        """A FakeQuantize whose range the scheme's observer derives.
+
+        Groups of a size that does not divide a layer's filters shrink there to one that does.
+        """
+        if site.role == "weight":
+            scheme = _fit_groups(scheme, self.weight(site)[0].numel())
         axis = 0 if site.role == "weight" and scheme.granularity != "per_tensor" else None
         try:
             q = observers.qparams_of(self.rows(site, scheme), scheme, axis)
@@ -67,6 +72,14 @@ class Observation:
         model = SimulatedModel(self.captured, self.placement, self.target, recipe, quantizers)
         model.fit_biases()
         return model.eval()
+
+
+def _fit_groups(scheme: Scheme, values: int) -> Scheme:
+    """The scheme with the largest group size up to the one asked for that divides ``values``."""
+    if scheme.group_size is None:
+        return scheme
+    sizes = range(min(scheme.group_size, values), 0, -1)
+    return replace(scheme, group_size=next(size for size in sizes if values % size == 0))
 
 
 def scheme_of(site: Site, recipe: Recipe) -> Scheme:

@@ -159,6 +159,20 @@ def _draw_series(axes: Axes, rows: pd.DataFrame) -> None:
         )
         for _, row in series.iterrows():
             marks.draw_point(axes, float(row["weight_bits"]) + shift, row)
+        if path["weight_bits"].nunique() == 1:  # no line whose style tells the activation bits
+            _name_lone_point(axes, path.iloc[0], shift)
+
+
+def _name_lone_point(axes: Axes, row: pd.Series, shift: float) -> None:
+    axes.annotate(
+        _setting_label(row, with_observer=False),
+        (float(row["weight_bits"]) + shift, row["mean"]),
+        xytext=(9, -4),
+        textcoords="offset points",
+        color=method_color(row["method"]),
+        fontsize="small",
+        annotation_clip=True,
+    )
 
 
 def _zoomed(top: Axes, bottom: Axes, zoom: tuple[float, float]) -> None:

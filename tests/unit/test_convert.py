@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from qutils import affine
+from qutils.calibration import calibrate
+from qutils.convert import convert, integer_dtype
+from qutils.errors import UnsupportedError
+from qutils.graph.nodes import op_name
+from qutils.schemes import Recipe, Scheme
+from tests.unit.graph.networks import NETWORKS, REFUSED, ZOO, observed
+
+PER_CHANNEL = "per_channel"
+RECIPES = {
+    "W8A8": Recipe(),
+    "per-tensor": Recipe(weights=Scheme()),
+    "W4A4": Recipe(Scheme(bits=4, granularity=PER_CHANNEL), Scheme(bits=4)),
+    "W2A3": Recipe(Scheme(bits=2, granularity=PER_CHANNEL), Scheme(bits=3)),
+    "signed": Recipe(activations=Scheme(signed=True), boundary=Scheme(signed=True)),
+    "symmetric": Recipe(activations=Scheme(signed=True, symmetric=True)),
+    "unsigned-weights": Recipe(Scheme(signed=False, symmetric=False, granularity=PER_CHANNEL)),
+}
+
+
+def assert_few_steps_apart(a: torch.Tensor, b: torch.Tensor, step: float) -> None:
+    """Equal nearly everywhere; another order of summation may turn a tie into the next step."""
+    difference = (a - b).abs()
+    assert (difference <= 1e-5 * b.abs().max()).float().mean() > 0.95
+    assert difference.max() <= 4 * step
+
+
+def last_step(sim) -> float:
+    scales = [float(q.scale) for q in sim.quantizers.values() if q.site.role != "weight"]
+    return scales[-1]
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *ZOO])
+@torch.no_grad()
+def test_the_reference_graph_computes_what_the_simulation_does(name):
+    sim = observed(name).simulate(Recipe())
+    x = {**NETWORKS, **ZOO}[name].inputs(8)
+    assert_few_steps_apart(convert(sim)(x), sim(x), last_step(sim))
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@torch.no_grad()
+def test_every_recipe_has_a_reference_graph(recipe):
+    sim = observed("ten-lines").simulate(recipe)
+    x = NETWORKS["ten-lines"].inputs(8)
+    assert_few_steps_apart(convert(sim)(x), sim(x), last_step(sim))
+
+
+@pytest.mark.parametrize(
+    "name", ["gelu", "hardswish", "attention", "split", "bn-first", "weight-norm", "pool-to-2x2"]
+)
+@torch.no_grad()
+def test_float_operators_stay_between_quantized_ones(name):
+    network = REFUSED[name][0]
+    x = network.inputs(8)
+    sim = calibrate(network.make(), x, allow_float=True)
+    assert_few_steps_apart(convert(sim)(x), sim(x), last_step(sim))
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_the_state_holds_integers_instead_of_float_weights(recipe):
+    sim = observed("ten-lines").simulate(recipe)
+    state = convert(sim).state_dict()
+    weights = {k: v for k, v in state.items() if k.endswith("_integers")}
+    assert sorted(v.ndim for v in weights.values()) == [1, 1, 1, 2, 4, 4]
+    expected = torch.uint8 if recipe.weights.signed is False else torch.int8
+    assert all(v.dtype == (torch.int32 if v.ndim == 1 else expected) for v in weights.values())
+    floats = {k: v for k, v in state.items() if v.is_floating_point()}
+    assert all(k.endswith("_scale") and v.ndim == 1 for k, v in floats.items())
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_stored_weights_are_those_of_the_quantizers(bits):
+    sim = observed("ten-lines").simulate(Recipe(Scheme(bits=bits, granularity=PER_CHANNEL)))
+    state = convert(sim).state_dict()
+    stored = [v for k, v in state.items() if k.endswith("_integers") and v.ndim > 1]
+    names = [name for name, q in sim.quantizers.items() if q.site.role == "weight"]
+    for values, name in zip(stored, names, strict=True):
+        q = sim.quantizers[name].qparams()
+        assert torch.equal(values.int(), affine.quantize(sim.graph_module.get_parameter(name), q))
+        assert int(values.abs().max()) <= (1 << (bits - 1)) - 1
+
+
+def test_stored_biases_are_steps_of_the_accumulator():
+    sim = observed("ten-lines").simulate(Recipe())
+    state = convert(sim).state_dict()
+    bias = next(v for v in state.values() if v.dtype == torch.int32 and len(v) == 10)
+    scale = sim.quantizers["4"].scale * sim.quantizers["8.weight"].scale
+    expected = sim.graph_module.get_parameter("8.bias") / scale
+    assert (bias - expected).abs().max() <= 0.51
+
+
+def test_only_reference_operators_and_float_kernels_remain():
+    module = convert(observed("ten-lines").simulate(Recipe()))
+    assert not [n for n in module.graph.nodes if n.op == "call_module"]
+    ops = {op_name(n) for n in module.graph.nodes if n.op == "call_function"}
+    assert ops == {
+        *("quantize_per_tensor", "dequantize_per_tensor", "dequantize_per_channel"),
+        *("conv2d", "relu", "max_pool2d", "hardtanh", "flatten", "linear"),
+    }
+
+
+@pytest.mark.parametrize("name", ["ten-lines", "resnet8", "slice", "raw-and-relu"])
+def test_every_pass_through_is_followed_by_its_inputs_scale(name):
+    sim = observed(name).simulate(Recipe())
+    nodes = {n.name: n for n in convert(sim).graph.nodes}
+    assert sim.placement.shared
+    for shared, origin in sim.placement.shared.items():
+        (pair,) = nodes[shared].users
+        assert op_name(pair) == "quantize_per_tensor"
+        site = sim.placement.sites[origin]
+        q = sim.quantizers[site.name].qparams()
+        assert pair.args[1:3] == (float(q.scale), int(q.zero_point))
+
+
+def test_the_simulated_model_is_left_alone():
+    sim = observed("ten-lines").simulate(Recipe())
+    x = NETWORKS["ten-lines"].inputs(4)
+    before, state = sim(x), copy.deepcopy(sim.state_dict())
+    convert(sim)
+    assert torch.equal(sim(x), before)
+    assert sim.state_dict().keys() == state.keys()
+    assert all(torch.equal(state[k], v) for k, v in sim.state_dict().items())
+
+
+def test_per_group_has_no_reference_operators():
+    scheme = Scheme(granularity="per_group", group_size=9)
+    with pytest.raises(UnsupportedError, match="per_group operators: use per_channel"):
+        convert(observed("ten-lines").simulate(Recipe(scheme)))
+
+
+@pytest.mark.parametrize(
+    ("qmin", "qmax", "dtype"),
+    [(-128, 127, torch.int8), (-127, 127, torch.int8), (0, 255, torch.uint8), (1, 15, torch.uint8)],
+)
+def test_integer_dtype(qmin, qmax, dtype):
+    q = affine.QParams(torch.tensor(1.0), torch.tensor(0), qmin, qmax)
+    assert integer_dtype(q) == dtype
+
+
+def test_importing_says_nothing():
+    done = subprocess.run(
+        [sys.executable, "-c", "import qutils.convert"], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
