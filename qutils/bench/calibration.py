@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import statistics
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from qutils.bench.process import Json, call_fresh
+from qutils.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
 class CalibrationMemory:
-    """Peak resident memory of calibrating in a fresh process [MiB], medians over ``repeats``.
+    """Peak resident memory of calibrating in a fresh process [MiB], least of ``repeats``.
 
     ``base_mib`` is the peak before calibration began: interpreter, torch, model, dataset.
     """
@@ -32,61 +34,81 @@ class CalibrationMemory:
 
 
 def calibration_memory(
-    model: str, observer: str, pictures: tuple[int, int] = (256, 4096), repeats: int = 3
-) -> CalibrationMemory:
+    model: str,
+    observers: Sequence[str],
+    pictures: tuple[int, int] = (256, 4096),
+    repeats: int = 3,
+) -> list[CalibrationMemory]:
     """Calibrate a model of the zoo (W8A8 per channel) with few and with many pictures.
 
-    Every figure comes from fresh processes of one thread, which load the whole dataset in both
-    cases, observe the pictures and derive the ranges of every tensor.
+    Figures come from fresh processes of one thread, which load the whole dataset in both cases,
+    observe the pictures once, and derive the ranges of every tensor with one observer after the
+    other. An observer's peak is the larger of the peak while observing and that while it derives.
+    Allocators only ever add to what is needed, so the least of several processes counts.
 
     Raises:
-        InvalidInputError: unknown model or observer.
+        InvalidInputError: unknown model or observer, no observer, no repeats.
         QutilsError: a fresh process failed; the message says why.
     """
     from qutils import zoo
     from qutils.schemes import Scheme
 
     zoo.entry(model)
-    Scheme(observer=observer)  # raises on an unknown one
+    for observer in observers:
+        Scheme(observer=observer)  # raises on an unknown one
+    if not observers or repeats < 1:
+        raise InvalidInputError("calibration memory needs at least one observer and one repeat")
+    counts = [*pictures] * repeats
     with ThreadPoolExecutor(_workers()) as pool:  # a process's memory is its own: side by side
-        counts = [*pictures] * repeats
-        found = list(pool.map(lambda count: _peak(model, observer, count), counts))
+        found = list(pool.map(lambda count: _peaks(model, observers, count), counts))
     few, many = found[::2], found[1::2]
-    return CalibrationMemory(
-        model,
-        observer,
-        pictures,
-        few_mib=statistics.median(peak for _, peak in few),
-        many_mib=statistics.median(peak for _, peak in many),
-        base_mib=statistics.median(base for base, _ in [*few, *many]),
-        repeats=repeats,
-    )
+    return [
+        CalibrationMemory(
+            model,
+            observer,
+            pictures,
+            few_mib=min(peaks[observer] for peaks in few),
+            many_mib=min(peaks[observer] for peaks in many),
+            base_mib=min(peaks[""] for peaks in found),
+            repeats=repeats,
+        )
+        for observer in observers
+    ]
 
 
-def _peak(model: str, observer: str, count: int) -> tuple[float, float]:
-    """``(before, peak)`` of one fresh process [MiB]."""
-    outcome = call_fresh(
-        "qutils.bench.calibration:calibrate_once",
-        *(model, observer, count),
+def _peaks(model: str, observers: Sequence[str], count: int) -> dict[str, float]:
+    """Peaks of one fresh process [MiB], as ``calibrate_all`` returns them."""
+    names: list[Json] = list(observers)
+    peaks: dict[str, float] = call_fresh(
+        "qutils.bench.calibration:calibrate_all",
+        *(model, names, count),
         environment={"OMP_NUM_THREADS": "1"},
-    )
-    return outcome.result, outcome.peak_mib
+    ).result
+    return peaks
 
 
 def _workers() -> int:
     return min(4, os.cpu_count() or 1)
 
 
-def calibrate_once(model: str, observer: str, count: int) -> Json:
-    """Calibrate with ``count`` pictures; returns the peak before it began [MiB]."""
+def calibrate_all(model: str, observers: Sequence[str], count: int) -> dict[str, Json]:
+    """Peak by observer [MiB] of calibrating with ``count`` pictures; ``""``: before it began.
+
+    Where the system cannot reset a process's peak, an observer's includes those before it.
+    """
     from qutils import zoo
-    from qutils.bench.fresh import high_water_mib
-    from qutils.calibration import calibrate
+    from qutils.bench.fresh import high_water_mib, reset_high_water
+    from qutils.calibration import observe
     from qutils.schemes import Recipe, Scheme
 
     module = zoo.load(model)
     split = zoo.dataset(zoo.entry(model).dataset).calibration.take(count)
-    recipe = Recipe(Scheme(granularity="per_channel", observer=observer), Scheme(observer=observer))
-    before = high_water_mib()
-    calibrate(module, split, recipe)
-    return before
+    peaks: dict[str, Any] = {"": high_water_mib()}
+    observation = observe(module, split)
+    observing = high_water_mib()
+    for name in observers:
+        reset_high_water()
+        weights = Scheme(granularity="per_channel", observer=name)
+        observation.simulate(Recipe(weights, Scheme(observer=name)))
+        peaks[name] = max(observing, high_water_mib())
+    return peaks

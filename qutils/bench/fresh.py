@@ -30,6 +30,18 @@ def high_water_mib() -> float:
     return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024  # bytes or KiB
 
 
+def reset_high_water() -> bool:
+    """Start the peak of this process anew from what it holds now; False where it cannot.
+
+    Linux: ``5`` written to ``/proc/self/clear_refs`` resets ``VmHWM`` (proc(5)).
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
 def main() -> None:
     """Call the ordered function; print the peak before and after it [MiB], and what it returned."""
     path, module, name, args, kwargs = json.load(sys.stdin)

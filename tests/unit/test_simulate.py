@@ -198,7 +198,7 @@ def test_ranges_beyond_an_absorbed_clip_are_narrowed():
 
 
 def test_fit_clips_leaves_calibrated_models_alone():
-    sim = observed("mobilenetv2").simulate(Recipe())
+    sim = observed("functional").simulate(Recipe())
     before = copy.deepcopy(sim.state_dict())
     sim.fit_clips()
     for name, value in sim.state_dict().items():

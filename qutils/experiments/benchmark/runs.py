@@ -50,10 +50,12 @@ def measure_files(size: Profile) -> FileFigures:
 
 def measure_memory(size: Profile) -> list[bench.CalibrationMemory]:
     """Peak memory of calibration with few and with many pictures, for every observer."""
-    pairs = [(model, observer) for model in size.memory_models for observer in size.observers]
     return [
-        bench.calibration_memory(model, observer, size.memory_pictures, size.memory_repeats)
-        for model, observer in _progress(pairs, "calibration memory", "observer")
+        found
+        for model in _progress(size.memory_models, "calibration memory", "model")
+        for found in bench.calibration_memory(
+            model, size.observers, size.memory_pictures, size.memory_repeats
+        )
     ]
 
 

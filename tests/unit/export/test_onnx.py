@@ -9,30 +9,27 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
-from torch import nn
 
 from qutils import zoo
 from qutils.calibration import calibrate, observe
 from qutils.errors import DataError, UnsupportedError
 from qutils.export import export, export_float
-from qutils.observers import OBSERVERS
 from qutils.runtimes import load
 from qutils.runtimes.onnxruntime import FLOAT_OPS
 from qutils.schemes import Recipe, Scheme
-from tests.unit.graph.networks import NETWORKS, REFUSED, ZOO, observed, ten_lines
+from tests.unit.graph.networks import NETWORKS, REFUSED, observed, ten_lines
 
 #: Networks that each reach another part of the exporter, and what has to run in integers.
 EXPORTED = {
     "linear-no-bias": {"QGemm": 2},
+    "linear-3d": {"MatMulIntegerToFloat": 1, "QGemm": 1},
     "conv1d": {"QLinearConv": 2, "QGemm": 1},
     "conv-options": {"QLinearConv": 2, "QGemm": 1},
     "padding-same": {"QLinearConv": 3, "QGemm": 1},
-    "shared-conv-no-bias": {"QLinearConv": 2},
+    "conv-twice": {"QLinearConv": 2},
     "twins": {"QLinearConv": 2, "QGemm": 1},
-    "conv-twice": {"QLinearConv": 1, "QLinearAdd": 1, "QGemm": 1},  # ORT merges equal nodes
     "clamp-min": {"QLinearConv": 1, "QGemm": 1},
     "functional": {"QLinearConv": 3, "QGemm": 1},
-    "view-groups-of-rows": {"QGemm": 2},
     "mean-keepdim": {"QLinearConv": 2, "QLinearGlobalAveragePool": 1},
     "shuffle": {"QLinearConv": 1, "QGemm": 1},
     "concat": {"QLinearConv": 2, "QLinearConcat": 1, "QGemm": 1},
@@ -41,9 +38,7 @@ EXPORTED = {
     "parameter-added": {"QLinearConv": 1, "QLinearAdd": 1, "QGemm": 1},
     "squeeze-excite": {"QLinearConv": 2, "QLinearSigmoid": 1, "QLinearMul": 1, "QGemm": 1},
     "ends-in-relu": {"QLinearConv": 1},
-    "ends-in-conv": {"QLinearConv": 2},
     "ends-in-flatten": {"QLinearConv": 2},
-    "linear-3d": {"MatMulIntegerToFloat": 1, "QGemm": 1},
 }
 
 
@@ -105,9 +100,7 @@ def test_the_zoo_predicts_as_simulated(trained):
     _, sim, path, x = trained
     got, expected = torch.from_numpy(load(path).run(x.numpy())), sim(x)
     assert torch.equal(got.argmax(1), expected.argmax(1))
-    # A step in the pooled features moves a logit by that step times a weight.
-    weight = sim.graph_module.get_parameter("classifier.weight")
-    assert (got - expected).abs().max() <= 3 * last_step(sim) * weight.abs().max()
+    assert (got - expected).abs().max() <= 4 * last_step(sim)
 
 
 def test_weights_are_int8_and_biases_int32(trained):
@@ -160,6 +153,9 @@ def test_the_file_carries_no_ballast(trained):
 # Settings -----------------------------------------------------------------------------------------
 
 
+CHANNELS = Scheme(granularity="per_channel")
+
+
 @cache
 def tens() -> tuple[object, torch.Tensor]:
     x = NETWORKS["ten-lines"].inputs()
@@ -169,12 +165,13 @@ def tens() -> tuple[object, torch.Tensor]:
 @pytest.mark.parametrize(
     "recipe",
     [
-        *(Recipe(activations=Scheme(observer=name)) for name in OBSERVERS),
-        *(Recipe(Scheme(granularity="per_channel", observer=name)) for name in ("mse", "entropy")),
-        Recipe(weights=Scheme()),
-        Recipe(activations=Scheme(signed=True), boundary=Scheme(signed=True)),
+        Recipe(),
+        Recipe(weights=Scheme(observer="mse"), activations=Scheme(observer="percentile")),
+        Recipe(weights=Scheme(observer="entropy"), activations=Scheme(observer="mse")),
+        Recipe(CHANNELS, Scheme(observer="entropy", signed=True), Scheme(signed=True)),
+        Recipe(CHANNELS, Scheme(observer="moving_average")),
     ],
-    ids=[*OBSERVERS, "weights-mse", "weights-entropy", "per-tensor", "signed"],
+    ids=["default", "tensor-mse-percentile", "tensor-entropy-mse", "signed", "moving-average"],
 )
 def test_settings_run_in_integers(recipe, tmp_path):
     kept, x = tens()
@@ -206,16 +203,13 @@ def test_what_no_kernel_computes_is_refused_before_writing(recipe, message, tmp_
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(
-    ("scale", "zero_point"), [(2.0, 0.0), (1.0, 4.0)], ids=["wider-than-relu6", "below-zero"]
-)
-def test_ranges_that_training_moved_stay_absorbable(scale, zero_point, tmp_path):
+def test_ranges_that_training_moved_stay_absorbable(tmp_path):
     sim = tens()[0].simulate(Recipe())
     with torch.no_grad():
-        sim.quantizers["4"].scale.mul_(scale * 6 / 255 / sim.quantizers["4"].scale)
-        for name in ("0", "4"):
-            sim.quantizers[name].zero_point.fill_(zero_point)
-    assert load(export(sim, tmp_path / "moved.onnx")).kernels()["QLinearConv"] < 2
+        sim.quantizers["0"].zero_point.fill_(4.0)
+        sim.quantizers["4"].scale.fill_(7 / 255)  # beyond ReLU6
+    moved = load(export(sim, tmp_path / "moved.onnx")).kernels()
+    assert moved["QLinearConv"] == 0  # why fit_clips is needed
     sim.fit_clips()
     sim.fit_biases()
     path = export(sim, tmp_path / "fitted.onnx")
@@ -277,43 +271,20 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         export(tens()[0].simulate(Recipe()), tmp_path / "file" / "net.onnx")
 
 
-def test_the_exporter_prints_nothing(tmp_path, capfd):
-    export(observed("linear-only").simulate(Recipe()), tmp_path / "net.onnx")
+def test_exporting_again_replaces_the_file_silently_with_the_same_bytes(tmp_path, capfd):
+    sim, path = observed("linear-only").simulate(Recipe()), tmp_path / "net.onnx"
+    path.write_bytes(b"earlier")
+    assert export(sim, path) == path
+    first = path.read_bytes()
+    assert export(sim, path, target="onnxruntime").read_bytes() == first
+    onnx.checker.check_model(onnx.load(path))
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_export_replaces_the_earlier_one(tmp_path):
-    path = tmp_path / "net.onnx"
-    path.write_bytes(b"earlier")
-    assert export(observed("linear-only").simulate(Recipe()), path) == path
-    onnx.checker.check_model(onnx.load(path))
-
-
-def test_the_same_model_gives_the_same_bytes(tmp_path):
-    sim = observed("linear-only").simulate(Recipe())
-    files = [export(sim, tmp_path / name).read_bytes() for name in ("a.onnx", "b.onnx")]
-    assert files[0] == files[1]
-
-
 def test_the_float_file_computes_what_the_model_does(tmp_path):
-    model, x = ZOO["resnet8"].make(), ZOO["resnet8"].inputs(8)
-    path = export_float(model, (1, 28, 28), tmp_path / "float.onnx")
+    model, x = ten_lines().train(), torch.randn(8, 3, 8, 8)
+    path = export_float(model, (3, 8, 8), tmp_path / "float.onnx")
     assert model.training  # the caller's model keeps its mode
     with torch.no_grad():
         expected = model.eval()(x).numpy()
-    np.testing.assert_allclose(load(path).run(x.numpy()), expected, rtol=1e-3, atol=1e-4)
-
-
-def test_the_int8_file_is_smaller(tmp_path):
-    wide = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
-    int8 = export(calibrate(wide, torch.randn(8, 256)), tmp_path / "int8.onnx")
-    float32 = export_float(wide, (256,), tmp_path / "float.onnx")
-    assert int8.stat().st_size < 0.3 * float32.stat().st_size
-
-
-def test_a_users_model_in_one_go(tmp_path):
-    """Ten lines, calibrated and exported as the README shows it."""
-    model, x = ten_lines(), torch.randn(64, 3, 8, 8)
-    path = export(calibrate(model, x), tmp_path / "mine.onnx", target="onnxruntime")
-    assert_no_float_layer(path)
-    assert load(path).run(x.numpy()).shape == (64, 10)
+    np.testing.assert_allclose(load(path).run(x.numpy()), expected, rtol=1e-4, atol=1e-5)

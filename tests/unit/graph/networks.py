@@ -119,18 +119,18 @@ def twins() -> nn.Module:
 
 def tied() -> nn.Module:
     """Two layers that share one parameter, each with a BatchNorm of its own."""
-    net = shared_conv(bias=False)
+    net = shared_conv()
     net.second = conv(3, 3, bias=False)
     net.second.weight = net.conv.weight
     net.function = lambda net, x: net.bn2(net.second(net.bn1(net.conv(x)).relu()))
     return net
 
 
-def shared_conv(bias: bool) -> Net:
-    """One conv called twice, a BatchNorm of its own behind each call."""
+def shared_conv() -> Net:
+    """One conv without bias called twice, a BatchNorm of its own behind each call."""
     return Net(
         lambda net, x: net.bn2(net.conv(net.bn1(net.conv(x)).relu())),
-        conv=conv(3, 3, bias=bias),
+        conv=conv(3, 3, bias=False),
         bn1=nn.BatchNorm2d(3),
         bn2=nn.BatchNorm2d(3),
     )
@@ -216,14 +216,16 @@ NETWORKS: dict[str, Network] = {
             conv(bias=False), nn.BatchNorm2d(8, affine=False), nn.ReLU(), nn.Flatten(), linear()
         )
     ),
-    "shared-conv": Network(lambda: shared_conv(bias=True)),
-    "shared-conv-no-bias": Network(lambda: shared_conv(bias=False)),
+    "shared-conv": Network(lambda: shared_conv()),
     "shared-conv-one-bn": Network(
         lambda: Net(
             lambda net, x: net.conv(net.bn(net.conv(x)).relu()),
             conv=conv(3, 3),
             bn=nn.BatchNorm2d(3),
         )
+    ),
+    "conv-twice": Network(
+        lambda: Net(lambda net, x: net.conv(net.conv(x).relu()), conv=conv(3, 3))
     ),
     "tied": Network(tied),
     "twins": Network(twins),
@@ -291,19 +293,9 @@ NETWORKS: dict[str, Network] = {
             head=conv(8, 4, 1),
         )
     ),
-    "squeeze": Network(
-        lambda: Net(
-            lambda net, x: net.head(F.adaptive_avg_pool2d(net.conv(x), 1).squeeze(-1).squeeze(-1)),
-            conv=conv(),
-            head=linear(8),
-        )
-    ),
     "shuffle": Network(lambda: Net(shuffle, conv=conv(), head=linear())),
     "slice": head_on(lambda net, x: net.conv(x).relu()[:, :4], 256),
-    "permute": head_on(lambda net, x: net.conv(x).relu().permute(0, 2, 3, 1)),
     "max-pool-relu": head_on(lambda net, x: F.max_pool2d(net.conv(x), 2).relu(), 128),
-    "average-pool": head_on(lambda net, x: F.avg_pool2d(net.conv(x).relu(), 2), 128),
-    "leaky-relu": head_on(lambda net, x: F.leaky_relu(net.conv(x))),
     "concat": head_on(
         lambda net, x: torch.cat([net.conv(x).relu(), x, net.conv2(x)], 1), 19 * 64, conv2=conv
     ),
@@ -315,14 +307,10 @@ NETWORKS: dict[str, Network] = {
         )
     ),
     "x-plus-x": head_on(lambda net, x: (lambda y: y + y)(net.conv(x))),
-    "conv-twice": head_on(lambda net, x: net.conv(x) + net.conv(x)),
     "raw-and-relu": Network(lambda: Net(raw_and_relu, conv=conv(), head=linear())),
     "parameter-added": head_on(
         lambda net, x: (net.conv(x) + net.p).relu(),
         p=lambda: nn.Parameter(torch.randn(1, 8, 8, 8)),
-    ),
-    "parameter-multiplied": head_on(
-        lambda net, x: net.conv(x) * net.p, p=lambda: nn.Parameter(torch.randn(8, 1, 1))
     ),
     "squeeze-excite": Network(
         lambda: Net(squeeze_excite, conv=conv(), gate=conv(8, 8, 1), head=linear())
@@ -331,9 +319,6 @@ NETWORKS: dict[str, Network] = {
     "ends-in-conv": Network(lambda: nn.Sequential(conv(), nn.ReLU(), conv(8, 4))),
     "ends-in-flatten": Network(lambda: nn.Sequential(conv(), nn.ReLU(), conv(8, 4), nn.Flatten())),
     "ends-in-add": Network(lambda: Net(lambda net, x: net.conv(x) + x, conv=conv(3, 3))),
-    "ends-in-pool": Network(
-        lambda: nn.Sequential(conv(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    ),
     "no-layers": Network(nn.Flatten),
 }
 

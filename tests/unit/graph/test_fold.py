@@ -52,7 +52,7 @@ def test_without_affine():
     "name",
     [
         *("ten-lines", "linear-bn1d", "conv1d", "bn-no-affine", "padding-same", "named-kernel"),
-        *("shared-conv", "shared-conv-no-bias", "shared-conv-one-bn", "tied", "top-level-weight"),
+        *("shared-conv", "shared-conv-one-bn", "tied", "top-level-weight"),
     ],
 )
 def test_no_batch_norm_is_left(name):
