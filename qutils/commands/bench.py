@@ -28,7 +28,7 @@ def command(
     It measures on this machine what `qutils report` shows only in part: latency against the file
     that ONNX Runtime's own quantizer makes, file sizes, and the memory that calibration needs.
     """
-    from qutils.experiments import gallery
+    from qutils.experiments import reports
     from qutils.experiments.coercion import Text
     from qutils.experiments.runner import run_notebook
     from qutils.files import ROOT
@@ -41,5 +41,5 @@ def command(
     if result.exit_code:
         click.echo(f"bench failed: {result.message}", err=True)
     click.echo(f"bench: {result.shown}")
-    click.echo(f"Overview: {gallery.build()}")
+    click.echo(f"Overview: {reports.rebuild()}")
     ctx.exit(result.exit_code)

@@ -29,17 +29,16 @@ def command(
 
     Results that are still valid are reused. The page of a notebook that fails shows where.
     """
-    from qutils.experiments import gallery
+    from qutils.experiments import reports
     from qutils.experiments.coercion import Text
-    from qutils.experiments.reports import make_reports
 
     if gallery_only:
-        click.echo(f"Overview: {gallery.build()}")
+        click.echo(f"Overview: {reports.rebuild()}")
         return
     values = given_values(typed, raw, inline, files)
     if profile is not None:
         values["profile"] = Text(profile)
-    overview = make_reports(values, refresh=force)
+    overview = reports.make_reports(values, refresh=force)
     for name, run in overview.runs.items():
         if run.exit_code:
             click.echo(f"{name} failed: {run.message}", err=True)

@@ -59,10 +59,15 @@ def make_reports(
     if unused:
         raise InvalidInputError(f"no report has a parameter {', '.join(sorted(unused))}")
     runs = {path.stem: run_notebook(path, None, given[path], refresh=refresh) for path in notebooks}
+    return Overview(runs, rebuild())
+
+
+def rebuild() -> Path:
+    """Write the overview anew and, from the committed results, the table of the README."""
     page = gallery.build(reports_dir())
     if reports_dir() == ROOT / "reports":
         readme.update(ROOT / "README.md", reports_dir() / "ptq_vs_qat" / "results.json")
-    return Overview(runs, page)
+    return page
 
 
 def _own(notebook: Path, parameters: Mapping[str, object], count: int) -> dict[str, object]:

@@ -132,6 +132,21 @@ def comparison(df: pd.DataFrame, first_seed: int) -> pd.DataFrame | None:
     return pd.concat([df[df["method"] == "fp32"], compared])
 
 
+def granularity_cost(df: pd.DataFrame, granularity: str = "per_tensor") -> str:
+    """One sentence a model: points of top-1 that one scale per tensor costs, minmax, PTQ."""
+    lines = []
+    minmax = df[(df["method"] == "ptq") & (df["observer"] == "minmax")]
+    minmax = minmax[minmax["execution"] == "simulated"]
+    for (model, w, a), rows in minmax.groupby(["model", "weight_bits", "activation_bits"]):
+        top1 = rows.groupby("granularity")["top1"].mean()
+        if {granularity, "per_channel"} <= set(top1.index):
+            lines.append(
+                f"- {model}, W{w:.0f}A{a:.0f}, minmax: {top1['per_channel']:.2f} % per channel, "
+                f"{top1[granularity]:.2f} % per tensor."
+            )
+    return "\n".join(lines) or "Minmax was not asked for in both granularities."
+
+
 def summary(df: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds of each setting: top-1 [%] and its range, size [KiB], latency [ms]."""
     keys = [
