@@ -1,4 +1,8 @@
-"""Run jobs in worker processes, one thread each, with progress; what is cached is not run again."""
+"""Run jobs in worker processes, one thread each, with progress; what is cached is not run again.
+
+Two jobs side by side beat one job on two cores, and one thread gives the same weights on any
+number of cores.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,9 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from qutils.bench.process import TRAINING_ENVIRONMENT
 from qutils.experiments.cache import Cache
 from qutils.experiments.study.plan import Job
-
-#: One thread a process: two jobs side by side beat one job on two cores, and give the same
-#: weights on any machine. glibc hands large buffers back to the kernel after every layer unless
-#: told to keep them; keeping them halved a training step where it was measured.
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "10000000000",
-}
 
 
 def workers() -> int:
@@ -37,7 +33,7 @@ def run_jobs(jobs: Sequence[Job], cache: Cache | None = None) -> dict[Job, dict[
     """
     cache = cache or Cache()
     outcomes: dict[Job, dict[str, Any]] = {}
-    with _environment(WORKER_ENVIRONMENT), _executor() as executor:
+    with _environment(TRAINING_ENVIRONMENT), _executor() as executor:
         arguments = (cache.folder, cache.refresh)
         futures = {executor.submit(_work, job, *arguments): job for job in jobs}
         for future in _progress(futures):
