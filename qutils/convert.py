@@ -19,7 +19,8 @@ from torch.fx import GraphModule, Node
 
 from qutils.affine import QParams, quantize
 from qutils.errors import UnsupportedError
-from qutils.graph.nodes import attribute
+from qutils.graph import Target
+from qutils.graph.nodes import attribute, clip_range, op_name
 from qutils.simulate import FakeQuantize, FakeQuantizeBias, SimulatedModel
 
 
@@ -63,6 +64,7 @@ def convert(sim: SimulatedModel) -> GraphModule:
             value = attribute(module, source.target).detach()
             _store(module, node, quantize(value, quantizer.qparams()), quantizer.qparams())
         elif isinstance(quantizer, FakeQuantize):
+            _absorb(module, node, quantizer.qparams(), sim.target)
             _quantize_activation(module, node, quantizer.qparams())
     _share(module, sim)
     module.graph.eliminate_dead_code()
@@ -120,6 +122,24 @@ def _buffer(module: GraphModule, name: str, value: Tensor) -> Node:
     node = module.graph.get_attr(name)
     node.meta["val"] = value
     return node
+
+
+def _absorb(module: GraphModule, node: Node, q: QParams, target: Target) -> None:
+    """Drop the fused activation in front of a quantizer whose range clips as it does.
+
+    ``clamp(x, 0, c)`` changes nothing that is then clipped to ``[0, scale * levels]``, where
+    ``scale * levels <= c``. Runtimes keep a layer in float where they do not see that themselves.
+    """
+    low, high = (float((q.scale * (end - q.zero_point)).double()) for end in (q.qmin, q.qmax))
+    source: Any = node.args[0]
+    while op_name(source) in target.fused and len(source.users) == 1:
+        least, most = clip_range(source)
+        if low != least or high > most * (1 + 1e-6):
+            return
+        before = source.args[0]
+        node.replace_input_with(source, before)
+        module.graph.erase_node(source)
+        source = before
 
 
 def _quantize_activation(module: GraphModule, node: Node, q: QParams) -> None:

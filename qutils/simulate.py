@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import cast
 
@@ -13,7 +14,7 @@ from torch.fx import GraphModule, Node
 from qutils.affine import MIN_SCALE, QParams, expand
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement, Site, Target
-from qutils.graph.nodes import attribute, clip_range, op_name
+from qutils.graph.nodes import attribute
 from qutils.schemes import Recipe, Scheme
 from qutils.ste import fake_quantize_ste, round_ste
 from qutils.training import Point
@@ -37,8 +38,15 @@ class FakeQuantize(nn.Module):
         self.zero_point = nn.Parameter(q.zero_point.float(), requires_grad=False)
 
     def positive_scale(self) -> Tensor:
-        """The scale as it acts: at least ``MIN_SCALE``, wherever training has led it."""
-        return self.scale.detach().clamp(min=MIN_SCALE)
+        """The scale as it acts, wherever training has led it.
+
+        At least ``MIN_SCALE``; at most what ends the range at the site's ceiling.
+        """
+        scale = self.scale.detach().clamp(min=MIN_SCALE)
+        if math.isinf(self.site.ceiling):
+            return scale
+        levels = self.scheme.qmax - self.zero_point.detach().round()
+        return torch.minimum(scale, self.site.ceiling / levels.clamp(min=1))
 
     def qparams(self) -> QParams:
         """The quantizer as plain data, zero point rounded, scale positive."""
@@ -54,7 +62,7 @@ class FakeQuantize(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = self.scale.clamp(min=MIN_SCALE)
+        scale = self.positive_scale() + (self.scale - self.scale.detach())  # gradient passes
         zero_point = round_ste(self.zero_point).clamp(self.scheme.qmin, self.scheme.qmax)
         if self.axis is not None:
             scale = expand(scale, x, self.axis, self.scheme.group_size)
@@ -137,23 +145,6 @@ class SimulatedModel(nn.Module):
         for quantizer, source in self._quantized():
             if isinstance(quantizer, FakeQuantizeBias):
                 _widen(quantizer, attribute(self.graph_module, str(source.target)))
-
-    @torch.no_grad()
-    def fit_clips(self) -> None:
-        """Narrow ranges that training led beyond what an absorbed ReLU or ReLU6 lets through.
-
-        Nothing is lost, and the integer kernel absorbs the clip only then: the range starts at
-        zero (``zero_point = qmin``) and ends at or below the clip. Before ``fit_biases``.
-        """
-        for quantizer, source in self._quantized():
-            if not isinstance(quantizer, FakeQuantize) or quantizer.scheme.symmetric:
-                continue
-            if op_name(source) not in self.target.fused:
-                continue
-            low, high = clip_range(source)
-            if low == 0:
-                quantizer.zero_point.fill_(quantizer.scheme.qmin)
-                quantizer.scale.clamp_(max=high / (quantizer.scheme.qmax - quantizer.scheme.qmin))
 
     def _quantized(self) -> Iterator[tuple[nn.Module, Node]]:
         """Each quantizer call of the graph, with the node it quantizes."""

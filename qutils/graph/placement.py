@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,12 +25,17 @@ Role = Literal["boundary", "weight", "activation"]
 
 @dataclass(frozen=True)
 class Site:
-    """One tensor to quantize: the output of ``node``, under a name people recognize."""
+    """One tensor to quantize: the output of ``node``, under a name people recognize.
+
+    ``ceiling`` is the largest value that a fused activation lets through (6 behind a ReLU6). A
+    range that ends there expresses the activation; one that reached further could not replace it.
+    """
 
     name: str  # "stage1.conv1", "stage1.conv1.weight", "input"
     role: Role
     node: str
     layer: str
+    ceiling: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,8 @@ class _Planner:
         while unique in self.names:
             unique, count = f"{name}_{count}", count + 1
         self.names.add(unique)
-        self.sites[node.name] = Site(unique, role, node.name, layer_of(axis_of or node))
+        ceiling = clip_range(node)[1] if node.name in self.fused else math.inf
+        self.sites[node.name] = Site(unique, role, node.name, layer_of(axis_of or node), ceiling)
 
     def _drop_unread(self) -> None:
         """The network's output stays float where the target has a kernel with float output."""

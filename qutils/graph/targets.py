@@ -16,7 +16,8 @@ class Target:
     ``weighted`` ops take int8 weights and an int32 bias of scale ``input * weight``; ``quantized``
     ops get an output scale of their own; ``pass_through`` ops keep their input's scale; a
     ``fused`` activation directly behind an op is absorbed into that op's output range. The network
-    may end in an op of ``float_output`` without quantizing its result.
+    may end in an op of ``float_output`` without quantizing its result. Zero points of
+    ``symmetric_activations`` lie in the middle of the integers, which not every kernel takes.
     """
 
     name: str

@@ -105,6 +105,15 @@ def squeeze_excite(net: Net, x: Tensor) -> Tensor:
     return net.head((y * torch.sigmoid(net.gate(F.adaptive_avg_pool2d(y, 1)))).flatten(1))
 
 
+def many_things(net: Net, x: Tensor) -> Tensor:
+    """What the exporter meets elsewhere too, in one file: exporting costs a second."""
+    y = net.conv(x).clamp(min=0)
+    y = F.relu6(net.grouped(y))
+    y = y + y
+    y = net.same(y + net.p) + y
+    return net.head(F.hardtanh(y, 0.0, 6.0).mean([-1, -2], keepdim=True))
+
+
 def raw_and_relu(net: Net, x: Tensor) -> Tensor:
     y = net.conv(x)
     return net.head((y.relu() + y).flatten(1))
@@ -255,6 +264,16 @@ NETWORKS: dict[str, Network] = {
         lambda: nn.Sequential(nn.ReLU(inplace=True), conv(), nn.ReLU(), nn.Flatten(), linear())
     ),
     "inplace-add": Network(lambda: Net(inplace_add, conv=conv(), conv2=conv(8, 8), head=linear())),
+    "many-things": Network(
+        lambda: Net(
+            many_things,
+            conv=conv(),
+            grouped=conv(8, 8, stride=2, dilation=2, padding=2, groups=4),
+            p=nn.Parameter(torch.randn(8, 1, 1)),
+            same=nn.Conv2d(8, 8, (1, 3), padding="same", bias=False),
+            head=conv(8, 4, 1),
+        )
+    ),
     "functional": head_on(
         lambda net, x: F.hardtanh(net.c3(net.c2(F.relu6(net.conv(x))).clamp(0, 6)), 0.0, 6.0),
         c2=lambda: conv(8, 8),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -98,6 +99,12 @@ def test_a_shared_weight_has_one_site_and_a_bias_for_each_use():
     assert names(placement, "weight") == ["conv.weight"]
     assert names(placement) == ["conv", "conv_2"]
     assert [bias.weight for bias in placement.biases] == ["conv.weight", "conv.weight"]
+
+
+def test_sites_know_what_an_absorbed_activation_lets_through():
+    ceilings = {s.name: s.ceiling for s in observed("ten-lines").placement.sites.values()}
+    assert ceilings["4"] == 6
+    assert {value for name, value in ceilings.items() if name != "4"} == {math.inf}
 
 
 def test_biases_know_the_scales_they_are_made_of():

@@ -48,7 +48,7 @@ def test_simulation_and_int8_file_predict_the_same(ran):
 
 def test_rows_keep_ways_of_execution_apart(ran):
     outcomes, _, _ = ran
-    rows = tables.rows_of(outcomes, repeats=3)
+    rows = tables.rows_of(outcomes, repeats=5)
     assert {row.execution for row in rows} == {"float", "simulated", "integer"}
     for row in rows:
         measured = (row.size_bytes, row.latency_ms_median, row.threads)
@@ -57,7 +57,7 @@ def test_rows_keep_ways_of_execution_apart(ran):
 
 def test_headline_figures_name_command_and_target(ran):
     outcomes, _, _ = ran
-    df = tables.frame(tables.rows_of(outcomes, repeats=3))
+    df = tables.frame(tables.rows_of(outcomes, repeats=5))
     checks = {check.name: check for check in tables.checks(df, "minmax", "smoke")}
     assert checks["resnet8: FP32 top-1"].command == "make report PROFILE=smoke"
     assert checks["resnet8: same prediction, simulation and INT8 file"].value == 100

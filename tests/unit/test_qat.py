@@ -1,0 +1,170 @@
+"""QAT on a small network: learns, repeats, resumes, ships; bad data is refused."""
+
+import importlib
+
+import pytest
+import torch
+from torch import nn
+
+from qutils import runtimes
+from qutils.calibration import calibrate
+from qutils.errors import InvalidInputError
+from qutils.export import export
+from qutils.qat import finetune, gather
+from qutils.qat.finetune import groups
+from qutils.schemes import Recipe, Scheme
+
+
+class Net(nn.Module):
+    def __init__(self, activation: type[nn.Module] = nn.ReLU6) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 8, 3, padding=1)
+        self.act = activation()
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.act2 = activation()
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.fc(self.act2(self.depthwise(self.act(self.conv(x)))).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def data():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(0, 3, (192,), generator=generator)
+    x = torch.randn(192, 1, 8, 8, generator=generator) * 2 + (y * 3.0)[:, None, None, None]
+    return [(x[i : i + 64], y[i : i + 64]) for i in range(0, 192, 64)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Net().eval()
+
+
+def four_bits():
+    return Recipe(Scheme(4, granularity="per_channel"), Scheme(4))
+
+
+def tune(model, data, recipe=None, **options):
+    settings = {"epochs": 4, "batch_size": 32, "progress": False, **options}
+    return finetune(calibrate(model, data, recipe or four_bits()), data, **settings)
+
+
+def loss(module, data):
+    with torch.no_grad():
+        return sum(float(nn.functional.cross_entropy(module(x), y)) for x, y in data)
+
+
+def test_it_learns_and_leaves_the_start_alone(model, data):
+    start = calibrate(model, data, four_bits())
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    tuned = finetune(start, data, epochs=30, batch_size=32, learning_rate=1e-2, progress=False)
+    assert loss(tuned, data) < 0.8 * loss(start, data)
+    assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
+    assert tuned.curve
+    assert not tuned.training
+
+
+def test_weights_scales_and_zero_points_move_but_the_input_range_stays(model, data):
+    start = calibrate(model, data, four_bits())
+    tuned = tune(model, data, learning_rate=5e-3)
+    for name, quantizer in tuned.quantizers.items():
+        moved = not torch.equal(quantizer.scale, start.quantizers[name].scale)
+        assert moved == (quantizer.site.role != "boundary"), name
+
+
+def test_the_same_seed_gives_the_same_weights_another_seed_others(model, data):
+    first, again, other = (tune(model, data, seed=seed) for seed in (1, 1, 2))
+    same = [torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)]
+    assert all(same)
+    assert not torch.equal(
+        first.graph_module.get_parameter("conv.weight"),
+        other.graph_module.get_parameter("conv.weight"),
+    )
+
+
+def test_a_teacher_changes_what_is_learned(model, data):
+    alone, taught = tune(model, data), tune(model, data, teacher=model)
+    name = "conv.weight"
+    assert not torch.equal(
+        alone.graph_module.get_parameter(name), taught.graph_module.get_parameter(name)
+    )
+
+
+def test_int8_after_qat_stays_integer_and_predicts_what_was_simulated(model, data, tmp_path):
+    """Training pushes ranges past 6; they must not, or ReLU6 keeps convolutions in float."""
+    start = calibrate(model, data, Recipe(Scheme(granularity="per_channel")))
+    with torch.no_grad():
+        for quantizer in start.quantizers.values():
+            if quantizer.site.ceiling == 6:
+                quantizer.scale.mul_(1.5)
+    tuned = finetune(start, data, epochs=2, batch_size=32, learning_rate=1e-4, progress=False)
+    ceilings = [q for q in tuned.quantizers.values() if q.site.ceiling == 6]
+    assert len(ceilings) == 2
+    for quantizer in ceilings:
+        q = quantizer.qparams()
+        assert float(q.scale * (q.qmax - q.zero_point)) <= 6 * (1 + 1e-6)
+    file = runtimes.load(export(tuned, tmp_path / "tuned.onnx"))
+    assert not {"Conv", "FusedConv", "Gemm", "MatMul", "Clip"} & set(file.kernels())
+    for x, _ in data:
+        with torch.no_grad():
+            simulated = tuned(x).argmax(1)
+        assert (simulated.numpy() == file.run(x.numpy()).argmax(1)).mean() >= 0.99
+
+
+def test_groups_train_every_weight_once(model, data):
+    sim = calibrate(model, data, four_bits())
+    trained = [id(p) for group in groups(sim, 1e-3) for p in group["params"]]
+    assert len(trained) == len(set(trained))
+    assert id(sim.graph_module.get_parameter("conv.weight")) in trained
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [([], "training set is empty"), ([torch.zeros(2, 1, 8, 8)], "not a pair")],
+    ids=["empty", "no labels"],
+)
+def test_bad_data_is_refused(bad, words):
+    with pytest.raises(InvalidInputError, match=words):
+        gather(bad)
+
+
+def test_fewer_pictures_than_a_batch_are_refused(model, data):
+    with pytest.raises(InvalidInputError, match="do not fill one batch"):
+        tune(model, data, batch_size=1000)
+
+
+def test_an_interrupted_run_continues_to_the_same_weights(model, data, tmp_path, monkeypatch):
+    whole = tune(model, data)
+    steps = {"left": 10}
+    original = torch.optim.Adam.step
+
+    def step(self, *args, **kwargs):
+        steps["left"] -= 1
+        if steps["left"] == 0:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    file = tmp_path / "qat.run"
+    import qutils.training as training
+
+    seen = []
+    saved = training.fit
+
+    def saving(*args, **kwargs):
+        seen.append(kwargs.get("resume"))
+        return saved(*args, **{**kwargs, "save_every": 1})
+
+    module = importlib.import_module("qutils.qat.finetune")  # the name is the function's
+    monkeypatch.setattr(module, "fit", saving)
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    with pytest.raises(KeyboardInterrupt):
+        tune(model, data, resume=file)
+    assert file.is_file()
+    monkeypatch.setattr(torch.optim.Adam, "step", original)
+    continued = tune(model, data, resume=file)
+    assert seen == [file, file]
+    assert not file.exists()
+    for a, b in zip(whole.parameters(), continued.parameters(), strict=True):
+        assert torch.equal(a, b)
