@@ -22,8 +22,8 @@ help: ## show the targets
 report: $(VENV)/.base ## run the notebooks, regenerate reports/ (15 minutes on 2 cores)
 	@$(BIN)/qutils report$(if $(filter-out default,$(PROFILE)), -p profile $(PROFILE))
 
-bench: $(VENV)/.base ## measure latency, size and memory ratios
-	@$(BIN)/qutils bench
+bench: $(VENV)/.base ## measure latency, size and memory ratios (full profile, 10 minutes)
+	@$(BIN)/qutils bench --profile $(if $(filter file,$(origin PROFILE)),full,$(PROFILE))
 
 test: $(VENV)/.dev ## run the tests and the examples in docstrings (10 minutes at most)
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
