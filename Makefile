@@ -10,26 +10,40 @@ PIP     := PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip --disable-pip-versio
 SHELL   := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab bench lint clean
+.PHONY: help report test runtimes lab app site bench bench-browser timings lint clean
 .DELETE_ON_ERROR:
 
 help: ## show the targets
 	@echo "Quantization Lab. Usage: make TARGET [PROFILE=smoke|default|full] [PYTHON=python3.12]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "A CPU build of torch is enough. If your package index serves CUDA builds only, point pip at"
 	@echo "CPU wheels first (PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL)."
 
-report: $(VENV)/.base ## run the notebooks, regenerate reports/ (15 minutes on 2 cores)
+report: $(VENV)/.base ## run the notebooks, regenerate reports/ (6 minutes on 2 cores)
 	@$(BIN)/qutils report$(if $(filter-out default,$(PROFILE)), -p profile $(PROFILE))
 
-bench: $(VENV)/.base ## measure latency, size and memory ratios (full profile, 10 minutes)
+bench: $(VENV)/.base ## measure latency, size and memory ratios (full profile, 2 minutes)
 	@$(BIN)/qutils bench --profile $(if $(filter file,$(origin PROFILE)),full,$(PROFILE))
 
-test: $(VENV)/.dev ## run the tests and the examples in docstrings (10 minutes at most)
+bench-browser: $(VENV)/.dev ## measure the time from key press to picture (needs Chromium)
+	@$(BIN)/qutils drag
+
+timings: $(VENV)/.dev ## time make report, make report again and make test (20 minutes)
+	@$(BIN)/qutils timings
+
+test: $(VENV)/.dev ## run the tests and the examples in docstrings (8 minutes on 2 cores)
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-lab: $(VENV)/.lab ## open the notebooks in JupyterLab, on this machine only
-	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --notebook-dir=notebooks
+runtimes: $(VENV)/.runtimes ## install every other runtime and tool that can be used (3 GB)
+
+lab: $(VENV)/.lab ## read the notebooks in JupyterLab and drag, on this machine only
+	@$(BIN)/qutils lab
+
+app: $(VENV)/.lab ## the lab's explorer as a page (Voila), on this machine only
+	@$(BIN)/qutils app
+
+site: $(VENV)/.base ## the tutorial as pages whose sliders need no server, in site/ (10 minutes)
+	@$(BIN)/qutils site site$(if $(filter-out default,$(PROFILE)), -p profile $(PROFILE))
 
 lint: $(VENV)/.dev ## style, types, import directions, notebooks without outputs
 	@failed=0; \
@@ -61,6 +75,8 @@ $(BIN)/python:
 	echo "error: no Python 3.11 or newer (found: $$(python3 --version 2>&1 || true))." >&2; \
 	echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1
 
+comma := ,
+
 # $(call install,requirements,what): of pip's output show large downloads, the unpacking and errors;
 # its progress goes to awk (3), its errors to sed, which drops warnings about the index.
 define install
@@ -82,3 +98,6 @@ $(VENV)/.lab: $(VENV)/.base
 
 $(VENV)/.dev: $(VENV)/.base
 	$(call install,.[dev],the test tools)
+
+$(VENV)/.runtimes: $(VENV)/.base
+	$(call install,.[openvino$(comma)litert$(comma)executorch$(comma)imagenet$(comma)import$(comma)peers],the other runtimes)

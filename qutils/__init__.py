@@ -15,15 +15,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qutils import affine as affine
+    from qutils import analysis as analysis
     from qutils import bench as bench
     from qutils import figures as figures
+    from qutils import integer as integer
     from qutils import observers as observers
+    from qutils import ptq as ptq
     from qutils import qat as qat
     from qutils import runtimes as runtimes
+    from qutils import widgets as widgets
     from qutils import zoo as zoo
     from qutils.calibration import Observation as Observation
     from qutils.calibration import calibrate as calibrate
     from qutils.calibration import observe as observe
+    from qutils.checkpoint import load as load
+    from qutils.checkpoint import save as save
     from qutils.errors import DataError as DataError
     from qutils.errors import InvalidInputError as InvalidInputError
     from qutils.errors import MissingPackageError as MissingPackageError
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from qutils.export import export_float as export_float
     from qutils.graph import TARGETS as TARGETS
     from qutils.observers import OBSERVERS as OBSERVERS
+    from qutils.onnx_import import load_onnx as load_onnx
     from qutils.runtimes import RUNTIMES as RUNTIMES
     from qutils.schemes import GRANULARITIES as GRANULARITIES
     from qutils.schemes import Recipe as Recipe
@@ -45,7 +52,10 @@ if TYPE_CHECKING:
     __version__: str
 
 #: Packages and modules of the public face. ``export`` is also a function: see ``qutils.export``.
-_ROOMS = ("affine", "bench", "export", "figures", "observers", "qat", "runtimes", "zoo")
+_ROOMS = (
+    *("affine", "analysis", "bench", "export", "figures", "integer"),
+    *("observers", "ptq", "qat", "runtimes", "widgets", "zoo"),
+)
 #: Public name -> the module that defines it.
 _HOMES = {
     "DATASETS": "qutils.zoo",
@@ -66,7 +76,10 @@ _HOMES = {
     "UnsupportedError": "qutils.errors",
     "calibrate": "qutils.calibration",
     "export_float": "qutils.export",
+    "load": "qutils.checkpoint",
+    "load_onnx": "qutils.onnx_import",
     "observe": "qutils.calibration",
+    "save": "qutils.checkpoint",
 }
 __all__ = sorted(["__version__", *_HOMES, *_ROOMS])
 

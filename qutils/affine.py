@@ -15,7 +15,8 @@ from qutils.errors import InvalidInputError
 from qutils.schemes import Scheme
 
 #: Smallest scale: a constant zero tensor or a dead channel divides by this instead of by zero.
-MIN_SCALE = torch.finfo(torch.float32).eps
+#: Far below any signal, yet the product of two (the scale of a bias) is a normal float32.
+MIN_SCALE = 2.0**-60
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def qparams(low: Tensor, high: Tensor, scheme: Scheme, axis: int | None = None) 
     """Scale and zero point of a range.
 
     Affine: ``scale = (high - low) / (qmax - qmin)``, ``zero_point = round(qmin - low / scale)``.
-    Symmetric: ``scale = 2 max(|low|, |high|) / (qmax - qmin)``, zero point in the middle.
+    Symmetric: ``scale = max(|low|, |high|) / (qmax - zero_point)``, zero point in the middle.
     The range is first widened to contain zero, so that zero (padding, ReLU) is exact.
 
     Args:
@@ -59,13 +60,12 @@ def qparams(low: Tensor, high: Tensor, scheme: Scheme, axis: int | None = None) 
         raise InvalidInputError("the range is empty: low lies above high")
     low = low.float().clamp(max=0.0)
     high = high.float().clamp(min=0.0)
-    levels = scheme.qmax - scheme.qmin
     if scheme.symmetric:
-        # Halve before doubling back, so that even the largest float32 does not overflow.
-        scale = (torch.maximum(-low, high) / (levels / 2)).clamp(min=MIN_SCALE)
         middle = 0 if scheme.signed else 1 << (scheme.bits - 1)
+        scale = (torch.maximum(-low, high) / (scheme.qmax - middle)).clamp(min=MIN_SCALE)
         zero_point = torch.full_like(scale, middle)
     else:
+        levels = scheme.qmax - scheme.qmin
         scale = (high / levels - low / levels).clamp(min=MIN_SCALE)
         zero_point = torch.round(scheme.qmin - low / scale).clamp(scheme.qmin, scheme.qmax)
     return QParams(
@@ -112,7 +112,8 @@ def expand(parameter: Tensor, x: Tensor, axis: int | None, group_size: int | Non
 def quantize(x: Tensor, q: QParams) -> Tensor:
     """Real values to integers: ``clamp(round_half_even(x / scale) + zero_point, qmin, qmax)``.
 
-    Returns int32 of the shape of ``x``.
+    Returns int32 of the shape of ``x``. Infinities come out as qmin and qmax; NaN, which no integer
+    stands for, as the integer of zero: calibration refuses it long before.
     Source: ONNX QuantizeLinear; Jacob et al. 2018, equation 1.
 
     >>> q = QParams(torch.tensor(0.5), torch.tensor(0), -127, 127)
@@ -121,8 +122,8 @@ def quantize(x: Tensor, q: QParams) -> Tensor:
     """
     scale = expand(q.scale, x, q.axis, q.group_size)
     zero_point = expand(q.zero_point, x, q.axis, q.group_size)
-    rounded = torch.round(x / scale) + zero_point
-    return rounded.clamp(q.qmin, q.qmax).to(torch.int32)
+    rounded = torch.round(x / scale).nan_to_num_(0.0, torch.inf, -torch.inf)
+    return (rounded + zero_point).clamp_(q.qmin, q.qmax).to(torch.int32)
 
 
 def dequantize(integers: Tensor, q: QParams) -> Tensor:
@@ -135,8 +136,13 @@ def dequantize(integers: Tensor, q: QParams) -> Tensor:
 def fake_quantize(x: Tensor, q: QParams) -> Tensor:
     """Quantize and come back: ``dequantize(quantize(x))``; the error stays, the type is float.
 
+    NaN stays NaN, as in ``ste.fake_quantize_ste``; infinities end where the range ends.
+
     >>> q = QParams(torch.tensor(0.1), torch.tensor(0), 0, 15)
     >>> fake_quantize(torch.tensor([-1.0, 0.26, 9.0]), q)
     tensor([0.0000, 0.3000, 1.5000])
     """
-    return dequantize(quantize(x, q), q)
+    scale = expand(q.scale, x, q.axis, q.group_size)
+    zero_point = expand(q.zero_point, x, q.axis, q.group_size)
+    integers = (torch.round(x / scale) + zero_point).clamp_(q.qmin, q.qmax)  # as floats: NaN stays
+    return (integers - zero_point).to(torch.float32) * scale

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +13,10 @@ from torch.fx import Interpreter, Node
 from tqdm.auto import tqdm
 
 from qutils import observers
+from qutils.affine import qparams
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement, Site, Target, capture, place, target
-from qutils.graph.capture import parameters_of
+from qutils.graph.nodes import stored
 from qutils.observers.rows import Rows
 from qutils.observers.statistic import Statistic
 from qutils.schemes import Recipe, Scheme
@@ -37,6 +39,39 @@ class Observation:
     statistics: dict[str, Statistic]  # by site name
     pictures: int
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the kept histograms: the same whatever was observed."""
+        return sum(statistic.counts_.nbytes for statistic in self.statistics.values())
+
+    def blank(self) -> Observation:
+        """The same network with nothing observed: for other pictures, without tracing it again."""
+        statistics = {name: Statistic(name=name) for name in self.statistics}
+        return replace(self, statistics=statistics, pictures=0)
+
+    def extended(self, batches: Iterable[Any] | Tensor, *, progress: bool = False) -> Observation:
+        """What is kept after further pictures; this observation stays as it is.
+
+        For lists of batches, ``kept.extended(a).extended(b)`` keeps what ``kept.extended(a + b)``
+        keeps, to the bit.
+
+        Args:
+            batches: as ``observe`` takes them; none at all adds nothing.
+
+        Raises:
+            InvalidInputError: NaN or Inf in the data, shapes that do not fit.
+        """
+        statistics = copy.deepcopy(self.statistics)
+        watcher = _Watcher(self.captured, self.placement, statistics)
+        pictures = self.pictures
+        with tqdm(desc="calibration", unit=" pictures", disable=not progress) as bar:
+            for batch in inputs_of(batches):
+                self.captured.check(batch)
+                watcher.run(batch)
+                pictures += len(batch)
+                bar.update(len(batch))
+        return replace(self, statistics=statistics, pictures=pictures)
+
     def rows(self, site: Site, scheme: Scheme) -> Rows:
         """The values of a site: its kept statistic, or the weight itself."""
         if site.role != "weight":
@@ -46,16 +81,18 @@ class Observation:
 
     def weight(self, site: Site) -> Tensor:
         """The float weight ``[C, ...]`` of a weight site."""
-        node = next(n for n in self.captured.module.graph.nodes if n.name == site.node)
-        return parameters_of(self.captured.module)[str(node.target)].detach()
+        return stored(self.captured.module, site.node)
 
     def quantizer(self, site: Site, scheme: Scheme) -> FakeQuantize:
-        """A FakeQuantize whose range the scheme's observer derives.
+        """A FakeQuantize whose range the scheme's observer derives, unless the kernel fixes it.
 
         Groups of a size that does not divide a layer's filters shrink there to one that does.
         """
+        if site.fixed is not None:
+            low, high = (torch.tensor(end) for end in site.fixed)
+            return FakeQuantize(site, scheme, qparams(low, high, scheme))
         if site.role == "weight":
-            scheme = _fit_groups(scheme, self.weight(site)[0].numel())
+            scheme = fit_groups(scheme, self.weight(site)[0].numel())
         axis = 0 if site.role == "weight" and scheme.granularity != "per_tensor" else None
         try:
             q = observers.qparams_of(self.rows(site, scheme), scheme, axis)
@@ -64,7 +101,12 @@ class Observation:
         return FakeQuantize(site, scheme, q)
 
     def simulate(self, recipe: Recipe) -> SimulatedModel:
-        """The simulated model of a recipe; this observation stays as it is."""
+        """The simulated model of a recipe, in the target's integers (``Target.adapt``).
+
+        This observation stays as it is.
+        """
+        _check_recipe(recipe)
+        recipe = self.target.adapt(recipe)
         quantizers = {
             site.name: self.quantizer(site, scheme_of(site, recipe))
             for site in self.placement.sites.values()
@@ -74,8 +116,12 @@ class Observation:
         return model.eval()
 
 
-def _fit_groups(scheme: Scheme, values: int) -> Scheme:
-    """The scheme with the largest group size up to the one asked for that divides ``values``."""
+def fit_groups(scheme: Scheme, values: int) -> Scheme:
+    """The scheme with the largest group size up to the one asked for that divides ``values``.
+
+    >>> fit_groups(Scheme(granularity="per_group", group_size=4), values=9).group_size
+    3
+    """
     if scheme.group_size is None:
         return scheme
     sizes = range(min(scheme.group_size, values), 0, -1)
@@ -111,7 +157,7 @@ def observe(
         InvalidInputError: no batches, NaN or Inf in the data, shapes that do not fit.
         UnsupportedError: the model cannot be traced or holds an operator without integer kernel.
     """
-    stream = _inputs(batches)
+    stream = inputs_of(batches)
     first = next(stream, None)
     if first is None:
         raise InvalidInputError("the calibration set is empty: give at least one batch of pictures")
@@ -122,16 +168,8 @@ def observe(
         for site in placement.sites.values()
         if site.role != "weight"
     }
-    watcher = _Watcher(captured, placement, statistics)
-    pictures = 0
-    bar = tqdm(desc="calibration", unit="picture", disable=not progress)
-    with bar:
-        for batch in _chain(first, stream):
-            captured.check(batch)
-            watcher.run(batch)
-            pictures += len(batch)
-            bar.update(len(batch))
-    return Observation(captured, placement, target(target_name), statistics, pictures)
+    blank = Observation(captured, placement, target(target_name), statistics, pictures=0)
+    return blank.extended(_chain(first, stream), progress=progress)
 
 
 def calibrate(
@@ -145,14 +183,25 @@ def calibrate(
 ) -> SimulatedModel:
     """Post-training quantization: observe, then simulate the recipe (W8A8 per channel if None).
 
+    A ``group_size`` that does not divide a layer's filters shrinks there to the largest size that
+    does; ``print(sim)`` shows what each layer got.
+
     Raises: as ``observe``.
 
     >>> layer = nn.Sequential(nn.Linear(4, 2))
     >>> calibrate(layer, torch.randn(32, 4)).recipe.label
     'W8A8'
     """
+    _check_recipe(recipe := recipe or Recipe())
     kept = observe(model, batches, target, allow_float=allow_float, progress=progress)
-    return kept.simulate(recipe or Recipe())
+    return kept.simulate(recipe)
+
+
+def _check_recipe(recipe: object) -> None:
+    if not isinstance(recipe, Recipe):
+        raise InvalidInputError(
+            f"the recipe is a {type(recipe).__name__}: give q.Recipe(weights=q.Scheme(bits=8))"
+        )
 
 
 class _Watcher(Interpreter):
@@ -162,6 +211,7 @@ class _Watcher(Interpreter):
         self, captured: Captured, placement: Placement, statistics: dict[str, Statistic]
     ) -> None:
         super().__init__(captured.module)
+        self.extra_traceback = False  # a refusal speaks for itself, without the graph around it
         self.by_node = {
             site.node: statistics[site.name]
             for site in placement.sites.values()
@@ -180,21 +230,35 @@ class _Watcher(Interpreter):
             return super().run(*args, **kwargs)
 
 
-def _inputs(batches: Iterable[Any] | Tensor) -> Iterator[Tensor]:
-    """The pictures of each batch, labels dropped."""
+def inputs_of(batches: Iterable[Any] | Tensor) -> Iterator[Tensor]:
+    """The pictures of each batch on the CPU, where the graph is; labels dropped."""
     if isinstance(batches, Tensor):
         if batches.ndim == 0:
             raise InvalidInputError("calibration pictures are a single number: give [N, ...]")
         batches = torch.split(batches, CHUNK) if batches.numel() else ()
+    if isinstance(batches, Mapping) or not _iterable(batches):
+        raise InvalidInputError(
+            f"the calibration set is a {type(batches).__name__}: give batches of pictures, or one "
+            "tensor [N, ...]"
+        )
     for index, batch in enumerate(batches):
         x = batch[0] if isinstance(batch, tuple | list) else batch
         if not isinstance(x, Tensor):
+            holds = f" of {', '.join(map(repr, x))}" if isinstance(x, Mapping) else ""
             raise InvalidInputError(
-                f"calibration batch {index} is a {type(x).__name__}: "
+                f"calibration batch {index} is a {type(x).__name__}{holds}: "
                 "give tensors or (tensor, label) pairs"
             )
         if x.numel():
-            yield x
+            yield x.detach().cpu()
+
+
+def _iterable(value: object) -> bool:
+    """Whether ``for`` takes it: also what has no ``__iter__`` but ``__getitem__``."""
+    try:
+        return iter(value) is not None  # type: ignore[call-overload]
+    except TypeError:
+        return False
 
 
 def _chain(first: Tensor, rest: Iterator[Tensor]) -> Iterator[Tensor]:

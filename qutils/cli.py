@@ -11,11 +11,26 @@ from typing import Any
 
 import click
 
-from qutils.errors import InvalidInputError, QutilsError
+from qutils.errors import InvalidInputError, QutilsError, unknown_name
+from qutils.interrupt import INTACT, INTERRUPTED, nothing_begun
 
 #: Each is a module of ``qutils.commands`` that holds one ``click.Command`` named ``command``.
-COMMANDS = ("bench", "params", "quantize", "report", "run", "train")
-INTERRUPTED = 130
+COMMANDS = (
+    "animate",
+    "app",
+    "bench",
+    "check",
+    "drag",
+    "explain",
+    "lab",
+    "params",
+    "quantize",
+    "report",
+    "run",
+    "site",
+    "timings",
+    "train",
+)
 
 
 class UsageFailure(click.ClickException):
@@ -27,13 +42,22 @@ class UsageFailure(click.ClickException):
 class Commands(click.Group):
     """Imports a subcommand when it is used, so that ``qutils params`` does not wait for torch."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; an unknown name is told with the closest one."""
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise UsageFailure(str(unknown_name("command", args[0], COMMANDS)))
+        return super().resolve_command(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"qutils.commands.{cmd_name}").command
+        with nothing_begun():
+            command = importlib.import_module(f"qutils.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 
@@ -42,7 +66,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("Interrupted. What was there before is intact.", err=True)
+            click.echo(INTACT, err=True)
             ctx.exit(INTERRUPTED)
         except InvalidInputError as error:
             raise UsageFailure(str(error)) from error

@@ -6,11 +6,7 @@ integers behind ``dequantize_per_channel``, biases as int32 of ``scale(input) * 
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import logging
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -21,37 +17,29 @@ from qutils.affine import QParams, quantize
 from qutils.errors import UnsupportedError
 from qutils.graph import Target
 from qutils.graph.nodes import attribute, clip_range, op_name
+from qutils.graph.quiet import quiet
 from qutils.simulate import FakeQuantize, FakeQuantizeBias, SimulatedModel
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence warnings, logged or not, that libraries give about their own insides."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
-
-
-with quiet():  # torchao reports each GPU library that a CPU does not have
-    # Registers torch.ops.quantized_decomposed.
-    import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401
+def register_operators() -> None:
+    """Bring ``torch.ops.quantized_decomposed``; its import takes seconds, so that it waits here."""
+    with quiet():  # torchao reports each GPU library that a CPU does not have
+        import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401
 
 
 def convert(sim: SimulatedModel) -> GraphModule:
     """The reference graph of a simulated model, in ``torch.ops.quantized_decomposed`` operators.
 
     Returns a new GraphModule, ``[N, ...] -> [N, classes]``, whose state holds int8 (uint8 for
-    unsigned weights) and int32 tensors instead of float weights and biases.
+    unsigned weights) and int32 tensors instead of float weights and biases. PyTorch's reference
+    operator multiplies by ``1 / scale`` where simulation and ONNX divide: at a tie, and only there,
+    an activation may land one step beside.
 
     Raises:
         UnsupportedError: weights are quantized per group, which the reference operators lack.
     Source: PyTorch 2 export quantization, reference representation.
     """
+    register_operators()
     if sim.recipe.weights.granularity == "per_group":
         raise UnsupportedError("the reference graph has no per_group operators: use per_channel")
     module = copy.deepcopy(sim.graph_module)

@@ -26,6 +26,24 @@ class MissingPackageError(QutilsError, ImportError):
     """An optional package is not installed; the message names the command that installs it."""
 
 
+def known_names(kind: str, names: Iterable[str], choices: Iterable[str]) -> tuple[str, ...]:
+    """The names without repeats, if there are any and all of them are among the choices.
+
+    >>> known_names("model", ["resnet8", "resnet8"], ["resnet8", "mobilenetv2"])
+    ('resnet8',)
+
+    Raises:
+        InvalidInputError: no name, or an unknown one (see ``unknown_name``).
+    """
+    found, allowed = tuple(dict.fromkeys(names)), list(choices)
+    if not found:
+        raise InvalidInputError(f"name at least one {kind}")
+    for name in found:
+        if name not in allowed:
+            raise unknown_name(kind, name, allowed)
+    return found
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InvalidInputError:
     """The error for a name that is in no registry: suggests the closest, lists the rest.
 
@@ -33,6 +51,6 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InvalidInputEr
     unknown model 'resnet9': did you mean 'resnet8'? Choose from resnet8, mobilenetv2
     """
     names = list(choices)
-    close = get_close_matches(name, names, n=1)
+    close = get_close_matches(str(name), names, n=1)
     hint = f": did you mean {close[0]!r}? Choose" if close else ": choose"
     return InvalidInputError(f"unknown {kind} {name!r}{hint} from {', '.join(names)}")

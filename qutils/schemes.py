@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Literal, get_args
 
-from qutils.errors import InvalidInputError
+from qutils.errors import InvalidInputError, unknown_name
 
 Granularity = Literal["per_tensor", "per_channel", "per_group"]
 GRANULARITIES: tuple[str, ...] = get_args(Granularity)
@@ -21,8 +20,13 @@ class Scheme:
     ``signed`` and ``symmetric`` left at None mean "as the role asks": a ``Recipe`` makes weights
     signed and symmetric, activations unsigned and affine.
 
+    ``per_group`` cuts the weights ``[C, ...]`` of each output channel into runs of ``group_size``
+    values. In a layer whose filters it does not divide, calibration takes the largest smaller size
+    that does, 3 instead of 4 for filters of 9 values; ``print(sim)`` shows the size of each layer.
+
     A symmetric scheme gives up the lowest integer, so that ``-x`` is representable whenever ``x``
-    is: 8 bits signed are -127..127, 2 bits -1..1.
+    is: 8 bits signed are -127..127, 2 bits -1..1. With ``full_range`` it keeps it, as kernels do
+    that saturate at -128; scale and zero point are the same.
 
     >>> Scheme(bits=8, signed=True, symmetric=True).qmin
     -127
@@ -40,26 +44,33 @@ class Scheme:
     granularity: Granularity = "per_tensor"
     group_size: int | None = None
     observer: str = "minmax"
+    full_range: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.bits, int) or not MIN_BITS <= self.bits <= MAX_BITS:
             raise InvalidInputError(
                 f"bits must be an integer in {MIN_BITS}..{MAX_BITS}, got {self.bits!r}"
             )
-        _choose("granularity", self.granularity, GRANULARITIES)
-        _choose("observer", self.observer, OBSERVER_NAMES)
+        if self.granularity not in GRANULARITIES:
+            raise unknown_name("granularity", self.granularity, GRANULARITIES)
+        if self.observer not in OBSERVER_NAMES:
+            raise unknown_name("observer", self.observer, OBSERVER_NAMES)
         if (self.granularity == "per_group") != (self.group_size is not None):
             raise InvalidInputError(
                 "group_size goes with granularity='per_group', and only with it"
             )
-        if self.group_size is not None and self.group_size < 1:
-            raise InvalidInputError(f"group_size must be at least 1, got {self.group_size}")
+        size = self.group_size
+        if size is not None and (type(size) is not int or size < 1):
+            raise InvalidInputError(f"group_size must be an integer of at least 1, got {size!r}")
 
     @property
     def qmin(self) -> int:
-        """Smallest integer: ``-2^(b-1)`` signed, ``0`` unsigned; one more if symmetric."""
+        """Smallest integer: ``-2^(b-1)`` signed, ``0`` unsigned; symmetric, one more.
+
+        ``full_range`` keeps the lowest integer of a symmetric scheme.
+        """
         lowest = -(1 << (self.bits - 1)) if self.signed else 0
-        return lowest + 1 if self.symmetric else lowest
+        return lowest + 1 if self.symmetric and not self.full_range else lowest
 
     @property
     def qmax(self) -> int:
@@ -92,6 +103,11 @@ class Recipe:
     boundary: Scheme = field(default_factory=Scheme)
 
     def __post_init__(self) -> None:
+        for name in ("weights", "activations", "boundary"):
+            if not isinstance(getattr(self, name), Scheme):
+                raise InvalidInputError(
+                    f"{name} are a {type(getattr(self, name)).__name__}: give a Scheme(bits=...)"
+                )
         object.__setattr__(self, "weights", self.weights.resolved(signed=True, symmetric=True))
         for name in ("activations", "boundary"):
             scheme: Scheme = getattr(self, name).resolved(signed=False, symmetric=False)
@@ -106,10 +122,3 @@ class Recipe:
     def label(self) -> str:
         """Bits of weights and activations, as in the literature: ``W8A8``."""
         return f"W{self.weights.bits}A{self.activations.bits}"
-
-
-def _choose(what: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        close = get_close_matches(str(value), choices, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InvalidInputError(f"unknown {what} {value!r}: choose from {', '.join(choices)}{hint}")

@@ -70,7 +70,8 @@ class FakeQuantize(nn.Module):
         return fake_quantize_ste(x, scale, zero_point, self.scheme.qmin, self.scheme.qmax)
 
     def extra_repr(self) -> str:
-        return f"{self.site.name}, bits={self.scheme.bits}, {self.scheme.granularity}"
+        size = "" if self.scheme.group_size is None else f", group_size={self.scheme.group_size}"
+        return f"{self.site.name}, bits={self.scheme.bits}, {self.scheme.granularity}{size}"
 
 
 class FakeQuantizeBias(nn.Module):

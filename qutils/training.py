@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import math
-import pickle
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Protocol
+from threading import Event
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from qutils.errors import DataError, InvalidInputError
+from qutils.feed import AsTheyAre, Feed, Pictures, Shuffled
 from qutils.files import atomic_path
+from qutils.interrupt import ctrl_c
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-class Pictures(Protocol):
-    """What training needs of data: ``images [N, ...]``, ``labels [N]``, and how to prepare them."""
-
-    @property
-    def images(self) -> Tensor: ...
-    @property
-    def labels(self) -> Tensor: ...
-    def prepare(self, images: Tensor) -> Tensor:
-        """Stored images (uint8, say) to network input."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -48,10 +35,10 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs <= 0 or self.learning_rate <= 0 or self.batch_size < 1:
-            raise InvalidInputError(
-                f"epochs, learning rate and batch size must be positive: {self}"
-            )
+        for name in ("epochs", "learning_rate", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise InvalidInputError(f"{name} must be a positive, finite number, got {value!r}")
 
     def rate(self, step: int, steps: int) -> float:
         """Factor on the learning rate at ``step``: linear warm-up, then cosine to zero."""
@@ -68,138 +55,142 @@ class Point:
     step: int
     epoch: float
     loss: float
-    accuracy: float  # percent of the training batches since the last point
+    accuracy: float  # percent of the training batches since the last point; NaN without classes
 
 
-def shift_and_flip(images: Tensor, generator: torch.Generator, pad: int = 2) -> Tensor:
-    """Random shift by up to ``pad`` pixels and mirror: uint8 ``[N, C, H, W]`` -> the same."""
-    n, _, height, width = images.shape
-    padded = nn.functional.pad(images, (pad,) * 4)
-    offset = torch.randint(0, 2 * pad + 1, (n, 2), generator=generator)
-    flip = torch.randint(0, 2, (n, 1), generator=generator).bool()
-    rows = offset[:, :1] + torch.arange(height)  # [N, H]
-    cols = torch.arange(width).expand(n, width)
-    cols = offset[:, 1:] + torch.where(flip, cols.flip(1), cols)  # [N, W]
-    picture = torch.arange(n)[:, None, None]  # [N, 1, 1]
-    picked = padded.permute(0, 2, 3, 1)[picture, rows[:, :, None], cols[:, None, :]]
-    return picked.permute(0, 3, 1, 2)
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step just done: the ``done``-th ``of`` all, and its loss."""
 
-
-def _generator(*key: int) -> torch.Generator:
-    """A generator for one place in the run, so that resuming needs no generator state."""
-    seed = 0
-    for part in key:
-        seed = (seed * 1_000_003 + part + 1) % (1 << 63)
-    return torch.Generator().manual_seed(seed)
-
-
-def _batches(data: Pictures, plan: Plan, first: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of steps ``first .. steps-1``; each epoch has its own order."""
-    per_epoch = len(data.labels) // plan.batch_size
-    order, epoch = torch.empty(0, dtype=torch.long), -1
-    for step in range(first, steps):
-        if step // per_epoch != epoch:
-            epoch = step // per_epoch
-            order = torch.randperm(len(data.labels), generator=_generator(plan.seed, 1, epoch))
-        start = (step % per_epoch) * plan.batch_size
-        index = order[start : start + plan.batch_size]
-        images = data.images[index]
-        if plan.augment:
-            images = shift_and_flip(images, _generator(plan.seed, 2, step))
-        yield images, data.labels[index]
+    done: int
+    of: int
+    loss: float
 
 
 def fit(
     model: nn.Module,
-    data: Pictures,
+    data: Pictures | Iterable[Any],
     plan: Plan,
     optimizer: torch.optim.Optimizer,
-    prepare: Callable[[Tensor], Tensor],
     *,
     loss: Loss | None = None,
     resume: Path | None = None,
+    key: str = "",
     save_every: int = 200,
     points: int = 50,
     label: str = "training",
     progress: bool = True,
     clip_norm: float | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> list[Point]:
     """Train ``model`` in place and return its learning curve.
 
     The order of pictures and their augmentation depend on ``plan.seed`` and the step alone, so an
     interrupted run continued from ``resume`` gives the weights an unbroken run would have given.
+    Batches ``(x, y)`` are taken as they come; it then holds if they come alike in every epoch.
     Ctrl-C takes effect between two steps (pressed twice: at once, without saving).
 
     Args:
-        prepare: uint8 ``[B, C, H, W]`` -> network input.
+        data: pictures, or an iterable of batches ``(x, y)``.
+        loss: of outputs and labels; cross-entropy, if none is given.
         resume: file of the interrupted run; written about every ``save_every`` steps and on
-            Ctrl-C, deleted at the end.
+            Ctrl-C, deleted at the end. A file of another plan or key is not continued from.
+        key: what else makes this run the one that was interrupted, a digest of its start, say.
         points: about how many points the learning curve has.
         clip_norm: largest norm of all gradients together.
+        on_step: called after every step, to look at the model; must leave it as it is.
 
     Raises:
-        InvalidInputError: the split holds less than one batch, or the loss became NaN or Inf.
-        DataError: the file of the interrupted run is unreadable.
+        InvalidInputError: less than one batch, labels that are no classes of the model (without a
+            ``loss`` of one's own), or the loss became NaN or Inf.
+        DataError: the file of the interrupted run is unreadable, or cannot be written.
     """
-    per_epoch = _steps_per_epoch(data, plan)
-    steps = max(1, round(plan.epochs * per_epoch))
+    feed = _feed(data, plan)
+    steps = max(1, round(plan.epochs * feed.per_epoch))
     every = max(1, steps // points)
-    criterion = loss or nn.CrossEntropyLoss(label_smoothing=plan.label_smoothing)
-    update = _Update(model, optimizer, prepare, criterion, plan, steps, clip_norm, label)
-    run, meter = _Run(model, optimizer, plan, resume), _Meter()
+    criterion = loss or CrossEntropy(plan.label_smoothing)
+    update = _Update(model, optimizer, feed.prepare, criterion, plan, steps, clip_norm, label)
+    run, meter = _Run(model, optimizer, plan, resume, key), _Meter()
     first, curve = run.restore()
     model.train()
     bar = tqdm(
         total=steps, initial=first, desc=label, unit="step", disable=not progress, mininterval=2
     )
-    with bar, _ctrl_c() as pressed:
-        for done, (images, labels) in enumerate(_batches(data, plan, first, steps), first + 1):
-            meter.add(*update(done, images, labels), len(labels))
+    with bar, ctrl_c() as pressed:
+        for done, (images, labels) in enumerate(feed.batches(first, steps), first + 1):
+            value, hits = update(done, images, labels)
+            meter.add(value, hits, len(labels))
+            if on_step is not None:
+                on_step(Step(done, steps, value))
             bar.update()
             if done % every == 0 or done == steps:
-                curve.append(meter.point(done, done / per_epoch))
+                curve.append(meter.point(done, done / feed.per_epoch))
                 bar.set_postfix(loss=f"{curve[-1].loss:.3f}", top1=f"{curve[-1].accuracy:.1f}%")
                 if done // save_every != (done - every) // save_every:
-                    run.save(done, curve)
+                    _save(run, done, curve, pressed)
             if pressed.is_set():
-                run.save(done, curve)
+                _save(run, done, curve, pressed)
                 raise KeyboardInterrupt
     run.discard()
     model.eval()
     return curve
 
 
-def _steps_per_epoch(data: Pictures, plan: Plan) -> int:
-    """Full batches in the split."""
-    if len(data.labels) < plan.batch_size:
-        raise InvalidInputError(
-            f"{len(data.labels)} pictures do not fill one batch of {plan.batch_size}: "
-            f"give more pictures or a smaller batch"
-        )
-    return len(data.labels) // plan.batch_size
-
-
-@contextmanager
-def _ctrl_c() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event, so that no step is left half done; the second raises.
-
-    Signals reach the main thread only: elsewhere the event is never set.
-    """
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed
-        return
-
-    def handler(signum: int, frame: FrameType | None) -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
-        pressed.set()
-
-    before = signal.signal(signal.SIGINT, handler)
+def _save(run: _Run, done: int, curve: list[Point], pressed: Event) -> None:
+    """Save a run; where Ctrl-C was pressed, it ends as interrupted even if the disk is full."""
     try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
+        run.save(done, curve)
+    except DataError as error:
+        if pressed.is_set():
+            raise KeyboardInterrupt(str(error)) from error
+        raise
+
+
+def _feed(data: Pictures | Iterable[Any], plan: Plan) -> Feed:
+    if hasattr(data, "images"):
+        return Shuffled(cast(Pictures, data), plan.batch_size, plan.seed, plan.augment)
+    return AsTheyAre(data)
+
+
+class CrossEntropy:
+    """Cross-entropy of logits ``[N, C]`` and classes ``[N]``, which are looked at first."""
+
+    def __init__(self, smoothing: float = 0.0) -> None:
+        self.loss = nn.CrossEntropyLoss(label_smoothing=smoothing)
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        value: Tensor = self.loss(logits, checked_classes(labels, logits))
+        return value
+
+
+def checked_classes(labels: Tensor, logits: Tensor) -> Tensor:
+    """Labels as int64, if they are classes ``0 .. C-1`` of the outputs ``[N, C, ...]``.
+
+    Raises:
+        InvalidInputError: outputs without classes, labels of another shape (one-hot, say), not
+            integers, or out of range.
+    """
+    mend = "Or give a loss= of your own"
+    if logits.ndim < 2:
+        raise InvalidInputError(
+            f"outputs {list(logits.shape)} tell no classes apart: return logits [N, C]. {mend}"
+        )
+    classes, wanted = logits.shape[1], [len(logits), *logits.shape[2:]]
+    if list(labels.shape) != wanted or labels.is_floating_point() or labels.dtype == torch.bool:
+        hint = (
+            "labels.argmax(1) makes them of one-hot rows, " if labels.shape == logits.shape else ""
+        )
+        raise InvalidInputError(
+            f"labels of shape {list(labels.shape)} and {labels.dtype} are no class numbers "
+            f"{wanted}: {hint}. {mend}"
+        )
+    low, high = (int(end) for end in labels.aminmax())
+    if low < 0 or high >= classes:
+        raise InvalidInputError(
+            f"labels reach from {low} to {high}, but the model tells {classes} classes apart "
+            f"(0..{classes - 1})"
+        )
+    return labels.long()
 
 
 class _Update:
@@ -222,7 +213,7 @@ class _Update:
         self.device = next(model.parameters()).device
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
 
-    def __call__(self, done: int, images: Tensor, labels: Tensor) -> tuple[float, int]:
+    def __call__(self, done: int, images: Tensor, labels: Tensor) -> tuple[float, float | None]:
         """Do the step after which ``done`` are done; returns the loss and the number of hits."""
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * self.plan.rate(done - 1, self.steps)
@@ -240,7 +231,14 @@ class _Update:
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
-        return loss, int((logits.detach().argmax(1) == y).sum())
+        return loss, _hits(logits.detach(), y)
+
+
+def _hits(logits: Tensor, labels: Tensor) -> float | None:
+    """How many classes are right (share of an input's, if it has many); None without classes."""
+    if logits.ndim < 2 or labels.shape != logits.argmax(1).shape or labels.is_floating_point():
+        return None
+    return float((logits.argmax(1) == labels).sum()) / labels[0].numel()
 
 
 @dataclass
@@ -248,13 +246,14 @@ class _Meter:
     """Loss and hits since the last point of the curve."""
 
     losses: list[float] = field(default_factory=list)
-    hits: int = 0
+    hits: float = 0
     seen: int = 0
 
-    def add(self, loss: float, hits: int, seen: int) -> None:
-        """Count one batch."""
+    def add(self, loss: float, hits: float | None, seen: int) -> None:
+        """Count one batch; ``hits`` is None where there are no classes."""
         self.losses.append(loss)
-        self.hits, self.seen = self.hits + hits, self.seen + seen
+        self.hits += math.nan if hits is None else hits
+        self.seen += seen
 
     def point(self, step: int, epoch: float) -> Point:
         """The means so far as a point; starts anew."""
@@ -268,26 +267,38 @@ class _Run:
     """The state of an interrupted run on disk: weights, optimizer, step, curve."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, plan: Plan, path: Path | None
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        plan: Plan,
+        path: Path | None,
+        key: str = "",
     ) -> None:
-        self.model, self.optimizer, self.path = model, optimizer, path
+        self.model, self.optimizer, self.path, self.key = model, optimizer, path, key
         self.plan = asdict(plan)
 
     def restore(self) -> tuple[int, list[Point]]:
-        """Load the interrupted run of this very plan; (0, []) if there is none."""
+        """Load the interrupted run of this very plan and key; (0, []) if there is none.
+
+        Raises:
+            DataError: the file holds no such run; the model and the optimizer are as they were.
+        """
         if self.path is None or not self.path.is_file():
             return 0, []
         try:
-            state = torch.load(self.path, weights_only=True)
-            if state["plan"] != self.plan:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            if (state["plan"], state["key"]) != (self.plan, self.key):
                 return 0, []
-            curve = [Point(**point) for point in state["curve"]]
+            step, curve = int(state["step"]), [Point(**point) for point in state["curve"]]
+            if _shapes(state["model"]) != _shapes(self.model.state_dict()):
+                raise ValueError("its weights have other names or shapes")
+            self.optimizer.load_state_dict(state["optimizer"])  # checks before it changes anything
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            return int(state["step"]), curve
-        except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            return step, curve
+        except Exception as error:  # whatever a file of any content makes torch.load raise
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise DataError(
-                f"{self.path} does not hold an interrupted run of this model ({error}). "
+                f"{self.path} does not hold an interrupted run of this model ({reason[:120]}). "
                 f"Delete it to train from the beginning."
             ) from error
 
@@ -297,15 +308,22 @@ class _Run:
             return
         state = {
             "plan": self.plan,
+            "key": self.key,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": step,
             "curve": [asdict(point) for point in curve],
         }
+        content = io.BytesIO()  # torch.save meets a full disk with an error of its own
+        torch.save(state, content)
         with atomic_path(self.path) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(content.getbuffer())
 
     def discard(self) -> None:
         """Delete the file of a run that reached its end."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}

@@ -2,27 +2,36 @@
 
 from qutils.bench.accuracy import Accuracy, agreement, evaluate, predict_with, predictions
 from qutils.bench.calibration import CalibrationMemory, calibration_memory
+from qutils.bench.energy import Energy, energy
 from qutils.bench.latency import Comparison, Latency, Ratio, compare, latency
 from qutils.bench.memory import PeakMemory, peak_of, peak_of_inference
-from qutils.bench.peers import PEERS, quantize_static
+from qutils.bench.paired import Gain, gain
+from qutils.bench.peers import PEERS, nncf_quantize, quantize_static
 from qutils.bench.size import Size, size_of, weight_bytes
 from qutils.bench.training import StepTimes, training_steps
+from qutils.bench.weights import WeightSize, weight_size
 
 __all__ = [
     "PEERS",
     "Accuracy",
     "CalibrationMemory",
     "Comparison",
+    "Energy",
+    "Gain",
     "Latency",
     "PeakMemory",
     "Ratio",
     "Size",
     "StepTimes",
+    "WeightSize",
     "agreement",
     "calibration_memory",
     "compare",
+    "energy",
     "evaluate",
+    "gain",
     "latency",
+    "nncf_quantize",
     "peak_of",
     "peak_of_inference",
     "predict_with",
@@ -31,4 +40,5 @@ __all__ = [
     "size_of",
     "training_steps",
     "weight_bytes",
+    "weight_size",
 ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # torch stays out of processes that only measure a runtime
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
 Labels = NDArray[np.int64]
 
-_Z = 1.959964  # 97.5 % quantile of the standard normal distribution
+Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,9 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     >>> [round(x, 2) for x in wilson(9300, 10_000)]
     [92.48, 93.48]
     """
-    p, z2 = hits / n, _Z**2
+    p, z2 = hits / n, Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
 
 

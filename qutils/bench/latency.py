@@ -83,6 +83,11 @@ def latency(
     Raises:
         InvalidInputError: repeats below 5, warmup below 1, batch that the model does not take.
     """
+    if not isinstance(model, Runtime | str | Path):
+        raise InvalidInputError(
+            f"latency is measured of a runtime or a model file, got {type(model).__name__}: "
+            "q.export(sim, path) writes one"
+        )
     runtime = model if isinstance(model, Runtime) else load(model, threads=threads)
     array = normal_batch(runtime, batch) if isinstance(batch, int) else batch
     times = _interleaved({"": runtime}, array, repeats, warmup)[""]

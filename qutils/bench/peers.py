@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.files import atomic_path
+from qutils.runtimes.base import require
 
 Batches = Iterable[NDArray[np.float32]]
 
@@ -37,26 +38,62 @@ def quantize_static(model: Path, batches: Batches, path: Path) -> Path:
         UnsupportedError: the tool cannot quantize this file.
     Source: onnxruntime.quantization, "Quantize ONNX Models".
     """
-    if not Path(model).is_file():
-        raise DataError(f"{model} is missing. Export the float model first, or correct the path.")
-    inputs = list(batches)
-    if not inputs:
-        raise InvalidInputError("the calibration set is empty: give at least one batch of pictures")
-    with atomic_path(Path(path)) as temporary, _quiet():
-        try:
-            _quantize(Path(model), inputs, temporary)
-        except Exception as error:  # the tool raises whatever its parts raise
-            raise UnsupportedError(f"quantize_static cannot quantize {model}: {error}") from error
-    return Path(path)
+    return _made(_quantize, "quantize_static", Path(model), batches, Path(path))
+
+
+def nncf_quantize(model: Path, batches: Batches, path: Path) -> Path:
+    """NNCF's INT8 file of a float ONNX file, for OpenVINO or ONNX Runtime; returns ``path``.
+
+    The tool's default settings, on all pictures given: QDQ form, unsigned 8-bit activations after a
+    ReLU, symmetric ones elsewhere, signed 8-bit weights per channel, fast bias correction. A
+    convolution that a sum follows has no quantizer of its own. Weights of the first layer use half
+    their range, so that CPUs without VNNI do not saturate there.
+
+    Args:
+        batches: calibration inputs ``[B, ...]``, one after the other; the tool takes them picture
+            by picture.
+
+    Raises:
+        MissingPackageError: nncf is not installed.
+        InvalidInputError: no calibration batch.
+        DataError: the float file is missing, or ``path`` cannot be written.
+        UnsupportedError: the tool cannot quantize this file.
+    Source: Neural Network Compression Framework, ``nncf.quantize``.
+    """
+    require("nncf", 'pip install "qutils[peers]"')
+    return _made(_nncf, "nncf", Path(model), batches, Path(path))
 
 
 #: Every peer by name: (float file, calibration batches, path to write) -> path.
 PEERS: MappingProxyType[str, Callable[[Path, Batches, Path], Path]] = MappingProxyType(
-    {"quantize_static": quantize_static}
+    {"quantize_static": quantize_static, "nncf": nncf_quantize}
 )
 
+_Inputs = list[NDArray[np.float32]]
 
-def _quantize(model: Path, inputs: list[NDArray[np.float32]], path: Path) -> None:
+
+def _made(
+    tool: Callable[[Path, _Inputs, Path], None],
+    name: str,
+    model: Path,
+    batches: Batches,
+    path: Path,
+) -> Path:
+    """Run a tool; its file replaces an earlier one only when it is whole."""
+    if not model.is_file():
+        raise DataError(f"{model} is missing. Export the float model first, or correct the path.")
+    inputs = list(batches)
+    if not inputs:
+        raise InvalidInputError("the calibration set is empty: give at least one batch of pictures")
+    with atomic_path(path) as temporary, _quiet():
+        try:
+            tool(model, inputs, temporary)
+        except Exception as error:  # the tool raises whatever its parts raise
+            raise UnsupportedError(f"{name} cannot quantize {model}: {error}") from error
+    return path
+
+
+def _quantize(model: Path, inputs: _Inputs, path: Path) -> None:
     import onnxruntime as ort
     from onnxruntime import quantization as tool
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -81,6 +118,20 @@ def _quantize(model: Path, inputs: list[NDArray[np.float32]], path: Path) -> Non
             per_channel=True,
             calibrate_method=tool.CalibrationMethod.MinMax,
         )
+
+
+def _nncf(model: Path, inputs: _Inputs, path: Path) -> None:
+    import nncf as tool
+    import onnx
+
+    floats = onnx.load(str(model))
+    pictures = [
+        {floats.graph.input[0].name: batch[i : i + 1]}
+        for batch in inputs
+        for i in range(len(batch))
+    ]
+    quantized = tool.quantize(floats, tool.Dataset(pictures), subset_size=len(pictures))
+    onnx.save(quantized, str(path))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qutils.errors import DataError
+from qutils.export.onnx_file import read_onnx
 from qutils.runtimes.base import require
 
 #: Inputs that are weights and biases, by operator.
@@ -14,15 +15,27 @@ _WEIGHTS = {
     "Conv": (1,),
     "ConvTranspose": (1,),
     "ConvInteger": (1,),
+    "GRU": (1, 2),
     "Gemm": (0, 1),
+    "LSTM": (1, 2),
     "MatMul": (0, 1),
     "MatMulInteger": (0, 1),
     "MatMulNBits": (1,),
     "QLinearConv": (3,),
     "QLinearMatMul": (0, 3),
     "QGemm": (0, 3),
+    "RNN": (1, 2),
 }
-_BIASES = {"Conv": (2,), "ConvTranspose": (2,), "Gemm": (2,), "QLinearConv": (8,), "QGemm": (6,)}
+_BIASES = {
+    "Conv": (2,),
+    "ConvTranspose": (2,),
+    "GRU": (3,),
+    "Gemm": (2,),
+    "LSTM": (3,),
+    "QGemm": (6,),
+    "QLinearConv": (8,),
+    "RNN": (3,),
+}
 _QPARAMS = {
     "QuantizeLinear": (1, 2),
     "DequantizeLinear": (1, 2),
@@ -77,7 +90,7 @@ def size_of(path: str | Path) -> Size:
         MissingPackageError: onnx is not installed.
     """
     file = Path(path)
-    model = _load(file)
+    model = read_onnx(file, external=False)
     stored = _stored_tensors(model.graph)
     sources = {out: node for node in model.graph.node for out in node.output}
     roles: dict[str, str] = {}
@@ -105,22 +118,6 @@ def size_of(path: str | Path) -> Size:
 def weight_bytes(path: str | Path) -> int:
     """Bytes of the weights of an ONNX file: see ``size_of``."""
     return size_of(path).weight_bytes
-
-
-def _load(path: Path) -> Any:
-    onnx = require("onnx", "pip install onnx")
-    if not path.is_file():
-        raise DataError(f"{path} is missing. Export the model first, or correct the path.")
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf's own error class depends on its implementation
-        raise DataError(
-            f"{path} is corrupt or truncated ({path.stat().st_size:,} bytes): {error}. "
-            "Export it again."
-        ) from error
-    if not model.graph.node:
-        raise DataError(f"{path} holds no graph ({path.stat().st_size:,} bytes). Export it again.")
-    return model
 
 
 def _stored_tensors(graph: Any) -> dict[str, Any]:

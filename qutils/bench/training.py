@@ -131,8 +131,8 @@ def qat_step(model: str, recipe: Recipe, labels: Tensor, threads: int = 1) -> St
 
     from qutils import zoo
     from qutils.calibration import calibrate
-    from qutils.qat.finetune import LEARNING_RATE, groups
+    from qutils.qat.finetune import default_rate, groups
 
     split = zoo.dataset(zoo.entry(model).dataset).calibration
     sim = calibrate(zoo.load(model), split.take(_CALIBRATION), recipe)
-    return Step(sim, torch.optim.Adam(groups(sim, LEARNING_RATE)), labels, threads)
+    return Step(sim, torch.optim.Adam(groups(sim, default_rate(recipe))), labels, threads)

@@ -38,8 +38,6 @@ def command(
         values["profile"] = Text(profile)
     notebook = ROOT / "notebooks" / "reports" / "bench.ipynb"
     result = run_notebook(notebook, None, values, refresh=force)
-    if result.exit_code:
-        click.echo(f"bench failed: {result.message}", err=True)
-    click.echo(f"bench: {result.shown}")
+    click.echo(reports.outcome("bench", result), err=bool(result.exit_code))
     click.echo(f"Overview: {reports.rebuild()}")
     ctx.exit(result.exit_code)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from qutils.errors import unknown_name
+from qutils.interrupt import nothing_begun
 
 if TYPE_CHECKING:
     _Name = click.ParamType[str]
+    _Pair = click.ParamType[tuple[int, int]]
+    _Numbers = click.ParamType[tuple[float, ...]]
 else:  # click 8.1 has no generic types
-    _Name = click.ParamType
+    _Name = _Pair = _Numbers = click.ParamType
 
 
 class Registered(_Name):
@@ -28,7 +32,8 @@ class Registered(_Name):
 
     def names(self) -> list[str]:
         """The registered names, in the registry's order."""
-        found: Iterable[str] = getattr(importlib.import_module(self._module), self._registry)
+        with nothing_begun():
+            found: Iterable[str] = getattr(importlib.import_module(self._module), self._registry)
         return list(found)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -56,7 +61,61 @@ class Epochs(click.FloatRange):
         return number
 
 
+class Bits(_Pair):
+    """Bits of weights and activations, ``W4A4``, each 2 to 8."""
+
+    name = "WxAy"
+    _FORM = re.compile(r"W([2-8])A([2-8])", re.IGNORECASE)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """``"W4A8"`` to ``(4, 8)``."""
+        found = self._FORM.fullmatch(str(value))
+        if found is None:
+            self.fail(f"{value!r} is not like W4A4, with 2 to 8 bits each", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+class Sides(_Pair):
+    """Height and width in pixels: ``224``, or ``240x320``."""
+
+    name = "pixels"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """``"224"`` to ``(224, 224)``."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not like 224 or 240x320", param, ctx)
+        return int(found[1]), int(found[2] or found[1])
+
+
+class Channels(_Numbers):
+    """One number for each channel, ``0.485,0.456,0.406``, or one alone."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """``"0.5,0.5,0.5"`` to three floats."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) not in (1, 3):
+            self.fail(f"{value!r} is not like 0.485,0.456,0.406 or 0.5", param, ctx)
+        return numbers
+
+
 MODEL = Registered("model", "qutils.zoo", "MODELS")
 OBSERVER = Registered("observer", "qutils.observers", "OBSERVERS")
+METHOD = Registered("method", "qutils.ptq", "ROW_NAMES")
 TARGET = Registered("target", "qutils.graph", "TARGETS")
 GRANULARITY = Registered("granularity", "qutils.schemes", "GRANULARITIES")

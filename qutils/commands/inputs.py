@@ -1,9 +1,11 @@
-"""Network inputs of one's own, from ``.npz`` and ``.npy`` files; nothing is unpickled."""
+"""Network inputs of one's own, from NumPy's files, never unpickled, or folders of pictures."""
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qutils import zoo
+from qutils.commands.look import AS_USUAL, Look
 from qutils.errors import DataError, InvalidInputError
+from qutils.zoo import Photographs
 
 _BATCH = 64
 _Array = NDArray[np.generic]
@@ -22,9 +26,12 @@ _Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Network inputs ``[N, ...]`` float32, with labels ``[N]`` or without."""
+    """Network inputs ``[N, ...]`` float32, or pictures that are decoded as they come.
 
-    x: Tensor
+    With labels ``[N]`` or without.
+    """
+
+    x: Tensor | Photographs
     y: Tensor | None = None
 
     def __len__(self) -> int:
@@ -32,26 +39,36 @@ class Inputs:
 
     def take(self, index: Tensor) -> Inputs:
         """The inputs at these places."""
-        return Inputs(self.x[index], None if self.y is None else self.y[index])
+        x = self.x.pick(index) if isinstance(self.x, Photographs) else self.x[index]
+        return Inputs(x, None if self.y is None else self.y[index])
 
-    def batches(self) -> list[tuple[Tensor, Tensor | None]]:
-        """Views of up to 64 inputs with their labels."""
+    def batches(self) -> Iterable[tuple[Tensor, Tensor | None]]:
+        """Views of up to 64 inputs with their labels; of pictures, batches as they are decoded."""
+        if isinstance(self.x, Photographs):
+            return self.x
         cuts = [slice(start, start + _BATCH) for start in range(0, len(self), _BATCH)]
         return [(self.x[cut], None if self.y is None else self.y[cut]) for cut in cuts]
 
 
-def read_inputs(path: Path) -> Inputs:
+def read_inputs(path: Path, look: Look = AS_USUAL) -> Inputs:
     """Inputs, and labels where there are any, of an ``.npz`` or ``.npy`` file or a folder.
+
+    A folder holds ``.npy`` files, or pictures, or folders of pictures named by class.
 
     Raises:
         InvalidInputError: no such file, no inputs, NaN or Inf, not floats, labels that do not fit.
-        DataError: a file is corrupt or truncated.
+        DataError: a file is corrupt or truncated, or pictures cannot be read: counted and named.
     """
     if not path.exists():
         raise InvalidInputError(
             f"{path} is neither a file nor a dataset: give one of {', '.join(zoo.DATASETS)}, an "
-            ".npz or .npy file of inputs [N, ...], or a folder of .npy files"
+            ".npz or .npy file of inputs [N, ...], or a folder of .npy files or of pictures"
         )
+    if zoo.holds_pictures(path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of small ones: the summary tells
+            photographs = zoo.read_photographs(path, look.preprocessing, look.classes)
+        return Inputs(photographs, photographs.labels)
     if path.is_dir():
         x, y = _folder(path)
     elif path.suffix == ".npz":
@@ -68,7 +85,9 @@ def _folder(path: Path) -> tuple[_Array, _Array | None]:
     """One input a file, in the order of their names; ``labels.npy`` has the labels."""
     files = sorted(p for p in path.glob("*.npy") if p.name != "labels.npy")
     if not files:
-        raise InvalidInputError(f"{path} holds no .npy files: put one input into each")
+        raise InvalidInputError(
+            f"{path} holds neither .npy files nor pictures: put one input into each"
+        )
     arrays = [_load(file) for file in files]
     for file, array in zip(files, arrays, strict=True):
         if array.shape != arrays[0].shape:
@@ -102,9 +121,10 @@ def _load(path: Path) -> Any:
         with loaded:
             return dict(loaded)
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        reason = "no arrays of plain numbers" if "pickle" in said else said
         raise DataError(
-            f"{path} is not a sound NumPy file ({path.stat().st_size:,} bytes): {said}. Write it "
+            f"{path} is not a sound NumPy file ({path.stat().st_size:,} bytes): {reason}. Write it "
             "again with numpy.save or numpy.savez, as plain numbers (objects are never unpickled)."
         ) from error
 
@@ -130,9 +150,15 @@ def _floats(x: _Array, path: Path) -> Tensor:
 
 def _classes(y: _Array, n: int, path: Path) -> Tensor:
     """Labels as int64 ``[N]``, if they are class numbers."""
-    if y.shape != (n,) or not np.issubdtype(y.dtype, np.integer) or int(np.min(y)) < 0:
-        raise InvalidInputError(
-            f"{path} holds labels of shape {list(y.shape)} and {y.dtype}: give class numbers from "
-            f"0 on, one for each of the {n:,} inputs"
-        )
-    return torch.from_numpy(y.astype(np.int64))
+    if y.shape != (n,):
+        amiss = f"of shape {list(y.shape)}"
+    elif not np.issubdtype(y.dtype, np.integer):
+        amiss = f"of {y.dtype}"
+    elif int(np.min(y)) < 0:
+        amiss = f"down to {int(np.min(y))}"
+    else:
+        return torch.from_numpy(y.astype(np.int64))
+    raise InvalidInputError(
+        f"{path} holds labels {amiss}: give whole numbers from 0 on, one class for each of the "
+        f"{n:,} inputs (shape [{n}])"
+    )

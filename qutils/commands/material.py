@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,10 +12,15 @@ from torch import Tensor
 
 from qutils import zoo
 from qutils.commands.inputs import Inputs, read_inputs
-from qutils.qat.finetune import Batches
+from qutils.commands.look import AS_USUAL, NATURAL, Look
+from qutils.errors import InvalidInputError
+from qutils.feed import Pictures, Samples
+from qutils.zoo.natural import FILES, MOST
 
 #: One input in this many is held back to score the model, and is used for nothing else.
 HELD_BACK = 5
+#: Of those, the pictures whose crops are held back to score.
+_NATURAL_HELD = ("coffee.png", "retina.jpg", "gravel.png")
 
 
 @dataclass(frozen=True)
@@ -22,13 +28,13 @@ class Material:
     """The data of one quantization; no input is both scored and used for anything else."""
 
     source: str
-    calibration: Tensor  # [N, ...]
-    train: zoo.Split | Batches | None  # None without labels
+    calibration: Tensor | zoo.Photographs  # [N, ...]; pictures are decoded batch by batch
+    train: Pictures | None  # None without labels
     test: Inputs
 
 
-def read_material(data: str, pictures: int) -> Material:
-    """Data of a zoo dataset's name, an ``.npz`` or ``.npy`` file, or a folder of ``.npy`` files.
+def read_material(data: str, pictures: int, look: Look = AS_USUAL) -> Material:
+    """Data of a zoo dataset's name, an ``.npz`` or ``.npy`` file, or a folder of such or pictures.
 
     A zoo dataset keeps its own splits. Of own data a fifth, drawn once and for all, is held back
     to score; the rest trains QAT, and the first ``pictures`` of it give the ranges.
@@ -36,18 +42,61 @@ def read_material(data: str, pictures: int) -> Material:
     Raises:
         InvalidInputError: neither of these, no inputs, NaN or Inf, labels that do not match.
         DataError: a file is corrupt or truncated.
+        MissingPackageError: natural pictures without scikit-image.
     """
     if data in zoo.DATASETS:
         return _of_zoo(zoo.dataset(data), pictures)
-    inputs = read_inputs(Path(data))
+    if data == NATURAL:
+        return _natural(pictures, look)
+    inputs = read_inputs(Path(data), look)
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(inputs)))
     held = len(inputs) // HELD_BACK
     rest = inputs.take(order[held:])
+    first = rest.take(torch.arange(min(pictures, len(rest))))
+    kind, prepared = ("inputs", "")
+    if isinstance(inputs.x, zoo.Photographs):
+        kind, prepared = "pictures", f"; {inputs.x.preprocessing}{_amiss(inputs.x)}"
     return Material(
-        source=f"{data} ({len(inputs):,} inputs, {held:,} of them held back to score)",
-        calibration=rest.x[:pictures],
-        train=None if rest.y is None else Batches(rest.x, rest.y),
+        source=f"{data} ({len(inputs):,} {kind}, {held:,} of them held back to score){prepared}",
+        calibration=first.x,
+        train=_training(rest),
         test=inputs.take(order[:held]),
+    )
+
+
+def _training(rest: Inputs) -> Pictures | None:
+    if rest.y is None:
+        return None
+    if isinstance(rest.x, zoo.Photographs):
+        return cast(Pictures, rest.x)  # labels are there
+    return Samples(rest.x, rest.y)
+
+
+def _amiss(pictures: zoo.Photographs) -> str:
+    """Pictures that were enlarged and files that are none, in words; empty if all is as it was."""
+    words = ""
+    if pictures.small:
+        words += f"; {len(pictures.small):,} smaller ones enlarged, as {pictures.small[0].name}"
+    if pictures.others:
+        words += f"; {len(pictures.others):,} other files left out, as {pictures.others[0].name}"
+    return words
+
+
+def _natural(pictures: int, look: Look) -> Material:
+    """Crops of some sample pictures give ranges, those of others are scored."""
+    natural = zoo.natural_pictures(MOST, look.preprocessing)
+    if natural.preprocessing.shape[0] != 3:
+        raise InvalidInputError("natural pictures are in colour: give --data of grey pictures")
+    held = torch.tensor([one.path.name in _NATURAL_HELD for one in natural.members])
+    seen = natural.pick((~held).nonzero().flatten())
+    scored = natural.pick(held.nonzero().flatten())
+    return Material(
+        source=f"{MOST} crops of {len(FILES)} sample pictures that come with scikit-image and "
+        f"Matplotlib, those of {len(_NATURAL_HELD)} held back to score; {look.preprocessing}; "
+        "give --data with photographs of your own for figures that mean more",
+        calibration=seen.pick(torch.arange(min(pictures, len(seen)))),
+        train=None,
+        test=Inputs(scored),
     )
 
 

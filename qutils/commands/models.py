@@ -14,18 +14,34 @@ from torch import Tensor, nn
 
 from qutils import zoo
 from qutils.errors import DataError, InvalidInputError, unknown_name
+from qutils.onnx_import import import_onnx
+from qutils.tensors import unwrapped
+
+#: Where checkpoints keep the state dict, beside epoch and optimizer.
+_NESTED = ("state_dict", "model_state_dict", "model")
+#: Attribute of a model from an ONNX file: how close it is to that file, in words.
+_PROOF = "proof_of_import"
 
 
-def read_model(spec: str, weights: Path | None = None) -> nn.Module:
+def read_model(spec: str, weights: Path | None = None, example: Tensor | None = None) -> nn.Module:
     """The model of ``MODEL``, in eval mode on the CPU, with the weights of a file if one is given.
 
     A zoo model without ``weights`` has the shipped ones; a model of one's own then keeps those it
-    was made with.
+    was made with. An ONNX file is compared with ONNX Runtime on ``example``, inputs ``[N, ...]``.
 
     Raises:
         InvalidInputError: no such zoo model, file or name in it, or it does not make a module.
-        DataError: the weights cannot be read or do not fit.
+        DataError: the weights or the ONNX file cannot be read or do not fit.
+        UnsupportedError: the ONNX file cannot be imported.
     """
+    if is_onnx(spec):
+        return _onnx_model(Path(spec), weights, example)
+    if "." in spec and not is_own(spec):
+        raise InvalidInputError(
+            f"{spec} is no model of the zoo ({', '.join([*zoo.MODELS, *zoo.PRETRAINED])}): name a "
+            "file and what in it makes the model, as path/to/file.py:NAME, or a float ONNX file, "
+            "as path/to/net.onnx"
+        )
     model = _own_model(spec) if is_own(spec) else zoo.load(spec, pretrained=weights is None)
     if weights is not None:
         _load_weights(model, weights)
@@ -35,10 +51,32 @@ def read_model(spec: str, weights: Path | None = None) -> nn.Module:
 def is_own(spec: str) -> bool:
     """Whether ``MODEL`` names a user's file rather than a model of the zoo.
 
-    >>> is_own("nets.py:Tiny"), is_own("resnet8")
-    (True, False)
+    >>> is_own("nets.py:Tiny"), is_own("net.onnx"), is_own("resnet8")
+    (True, True, False)
     """
-    return ".py:" in spec or spec.endswith(".py")
+    return ".py:" in spec or spec.endswith(".py") or is_onnx(spec)
+
+
+def is_onnx(spec: str) -> bool:
+    """Whether ``MODEL`` names an ONNX file."""
+    return spec.endswith(".onnx")
+
+
+def import_line(model: nn.Module) -> str:
+    """How close a model from an ONNX file is to that file, in words."""
+    return str(getattr(model, _PROOF))
+
+
+def _onnx_model(path: Path, weights: Path | None, example: Tensor | None) -> nn.Module:
+    if weights is not None:
+        raise InvalidInputError(f"{path} holds its weights: leave --weights away")
+    imported = import_onnx(path, example)
+    said = (
+        "imported: outputs differ from ONNX Runtime's of the float file by at most "
+        f"{imported.difference:.1e} of the largest (n = {imported.samples})"
+    )
+    setattr(imported.module, _PROOF, said)
+    return imported.module
 
 
 def _own_model(spec: str) -> nn.Module:
@@ -104,6 +142,11 @@ def _said(error: BaseException) -> str:
 def _load_weights(model: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise DataError(f"{path} is missing: correct the path of the weights")
+    if path.suffix == ".onnx":
+        raise InvalidInputError(
+            f"{path} is a whole model, no weights of {type(model).__name__}: give .safetensors, or "
+            "a state dict (.pt)"
+        )
     if path.suffix == ".safetensors":
         zoo.load_weights(model, path)
         return
@@ -111,11 +154,19 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        problems = [line.strip() for line in str(error).splitlines()[1:4]]
+        problems = [_short(line.strip()) for line in str(error).splitlines()[1:4]]
         raise DataError(
             f"{path} does not fit {type(model).__name__}: {' '.join(problems)} "
             "Give the weights of this model, or build the model as it was trained."
         ) from error
+
+
+def _short(problem: str, names: int = 3) -> str:
+    """A line of PyTorch's complaint with at most so many of the tensors it lists."""
+    listed = problem.rstrip(".").split('", "')
+    if len(listed) <= names:
+        return problem
+    return '", "'.join(listed[:names]) + f'" and {len(listed) - names} more.'
 
 
 def _state(path: Path) -> dict[str, Tensor]:
@@ -133,8 +184,11 @@ def _state(path: Path) -> dict[str, Tensor]:
             f"{path} is corrupt or truncated ({path.stat().st_size:,} bytes): {_said(error)}. "
             "Save the weights again: torch.save(model.state_dict(), path)."
         ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    if isinstance(state, dict):
+        state = next((state[key] for key in _NESTED if isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise DataError(f"{path} holds no state dict: save it with torch.save(model.state_dict())")
-    return state
+        held = f" (it holds {', '.join(map(str, state))})" if isinstance(state, dict) else ""
+        raise DataError(
+            f"{path} holds no state dict{held}: save it with torch.save(model.state_dict(), path)"
+        )
+    return unwrapped(state)

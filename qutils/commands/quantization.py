@@ -4,69 +4,30 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qutils import bench, runtimes, zoo
+from qutils import bench, checkpoint, runtimes, zoo
 from qutils.calibration import calibrate
 from qutils.commands import summary
+from qutils.commands.look import NATURAL, look_of
 from qutils.commands.material import Material, read_material
-from qutils.commands.models import is_own, read_model
-from qutils.errors import InvalidInputError, UnsupportedError
-from qutils.experiments.staging import probe_write
+from qutils.commands.models import import_line, is_onnx, is_own, read_model
+from qutils.commands.request import Request
+from qutils.errors import InvalidInputError
 from qutils.export import export, export_float
 from qutils.files import atomic_path
-from qutils.graph import target as target_of
-from qutils.qat import finetune
-from qutils.schemes import Granularity, Recipe, Scheme
+from qutils.graph.capture import check_tensors
+from qutils.ptq import METHODS
+from qutils.qat import default_rate, finetune
 from qutils.simulate import SimulatedModel
 
 _BATCH = 128
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asks for; see ``qutils quantize --help``."""
-
-    model: str
-    out: Path | None = None
-    weights: Path | None = None
-    data: str | None = None
-    pictures: int = 512
-    weight_bits: int = 8
-    activation_bits: int = 8
-    observer: str = "minmax"
-    granularity: Granularity = "per_channel"
-    group_size: int | None = None
-    symmetric: bool | None = None
-    target: str = "onnxruntime"
-    allow_float: bool = False
-    simulate_only: bool = False
-    qat_epochs: float = 0.0
-    seed: int = 0
-    threads: int = 1
-
-    @property
-    def recipe(self) -> Recipe:
-        """The quantization recipe; the input keeps 8 bits."""
-        common: dict[str, Any] = {"symmetric": self.symmetric, "observer": self.observer}
-        weights = Scheme(
-            self.weight_bits, granularity=self.granularity, group_size=self.group_size, **common
-        )
-        return Recipe(weights, Scheme(self.activation_bits, **common))
-
-    @property
-    def without_kernels(self) -> str:
-        """Why the target cannot run the recipe in integers; empty if it can."""
-        try:
-            target_of(self.target).require_kernels(self.recipe)
-        except UnsupportedError as error:
-            return str(error)
-        return ""
+_EXAMPLES = 32  # inputs on which an ONNX file is compared with ONNX Runtime
+_REFINED = {f"ptq-{name}": method for name, method in METHODS.items()}
 
 
 def quantize(request: Request) -> list[str]:
@@ -77,10 +38,10 @@ def quantize(request: Request) -> list[str]:
         DataError: a file cannot be read or written.
         UnsupportedError: the model cannot be traced, or holds an operator without kernel.
     """
-    _check_output(request)
+    request.check()
     torch.set_num_threads(request.threads)
-    material = read_material(_data(request), request.pictures)
-    model = read_model(request.model, request.weights)
+    material = read_material(_data(request), request.pictures, look_of(request))
+    model = read_model(request.model, request.weights, material.calibration[:_EXAMPLES])
     _check_fit(model, material, request)
     sim = calibrate(
         model,
@@ -90,30 +51,16 @@ def quantize(request: Request) -> list[str]:
         allow_float=request.allow_float,
         progress=True,
     )
+    if request.method in _REFINED:
+        sim = _REFINED[request.method].refine(sim, material.calibration, progress=True)
     if request.qat_epochs:
         sim = _train(sim, material, request)
-    head = _head(request, material, sim)
+    if request.save is not None:
+        checkpoint.save(sim, request.save)
+    head = _head(request, material, model, sim)
     if request.simulate_only:
         return head + _simulated(model, sim, material, request)
     return head + _exported(model, sim, material, request)
-
-
-def _check_output(request: Request) -> None:
-    """Refuse what could only fail at the end."""
-    if request.simulate_only == (request.out is not None):
-        raise InvalidInputError(
-            "name a file OUT.onnx to write, or give --simulate-only to write none (not both)"
-        )
-    if request.out is None:
-        return
-    if request.without_kernels:
-        raise InvalidInputError(
-            f"{request.without_kernels} To see what this setting costs: leave {request.out} away "
-            "and give --simulate-only."
-        )
-    if request.out.suffix != ".onnx":
-        raise InvalidInputError(f"{request.target} reads .onnx files: name {request.out} so")
-    probe_write(request.out.resolve().parent)
 
 
 def _data(request: Request) -> str:
@@ -122,14 +69,17 @@ def _data(request: Request) -> str:
     if is_own(request.model):
         raise InvalidInputError(
             "a model of one's own needs --data: an .npz or .npy file of inputs [N, ...], a folder "
-            f"of .npy files, or one of {', '.join(zoo.DATASETS)}"
+            f"of pictures or .npy files, or one of {', '.join(zoo.DATASETS)}"
         )
+    if request.model in zoo.PRETRAINED:
+        return NATURAL
     return zoo.entry(request.model).dataset
 
 
 def _check_fit(model: nn.Module, material: Material, request: Request) -> None:
     """Refuse inputs and labels that the float model cannot take."""
     x = material.calibration[:2]
+    check_tensors(model)
     try:
         with torch.no_grad():
             outputs = model(x)
@@ -145,15 +95,20 @@ def _check_fit(model: nn.Module, material: Material, request: Request) -> None:
             "one tensor"
         )
     if request.qat_epochs and material.train is None:
-        raise InvalidInputError("--qat-epochs needs labels: add an array 'labels' to the data")
+        raise InvalidInputError(
+            "--qat-epochs needs labels: add an array 'labels' to the data, or put pictures into "
+            "folders named by class"
+        )
     labels = [
         y for y in (material.test.y, getattr(material.train, "labels", None)) if y is not None
     ]
+    data = request.data or ""
     largest = max((int(y.max()) for y in labels if len(y)), default=0)
     if labels and outputs.ndim == 2 and largest >= outputs.shape[1]:
         raise InvalidInputError(
             f"a label is {largest}, but {request.model} tells {outputs.shape[1]} classes apart "
             f"(0..{outputs.shape[1] - 1})"
+            + (": name its classes with --classes" if zoo.holds_pictures(Path(data)) else "")
         )
 
 
@@ -163,22 +118,41 @@ def _train(sim: SimulatedModel, material: Material, request: Request) -> Simulat
         sim,
         material.train,
         epochs=request.qat_epochs,
-        batch_size=min(_BATCH, len(material.train.labels)),
+        batch_size=_batch_size(material),
         seed=request.seed,
     )
 
 
-def _head(request: Request, material: Material, sim: SimulatedModel) -> list[str]:
-    method = f"QAT, {request.qat_epochs:g} epochs" if request.qat_epochs else "PTQ"
+def _batch_size(material: Material) -> int:
+    assert material.train is not None
+    return min(_BATCH, len(material.train.labels))
+
+
+def _head(request: Request, material: Material, model: nn.Module, sim: SimulatedModel) -> list[str]:
+    refined = _REFINED.get(request.method)
+    method = "PTQ" if refined is None else f"PTQ with {refined.title}"
+    if request.qat_epochs and material.train is not None:
+        method = (
+            f"{method.replace('PTQ with', 'QAT after') if refined else 'QAT'}, "
+            f"{request.qat_epochs:g} epochs of {len(material.train.labels):,} inputs, "
+            f"{_batch_size(material)} a step, learning rate {default_rate(request.recipe):g}"
+        )
     lines = [
         f"{request.model}: {request.recipe.label}, {request.granularity} weights, "
         f"{request.observer} ranges of {len(material.calibration):,} inputs, {method}",
         f"data: {material.source}",
     ]
-    if is_own(request.model) and request.weights is None:
+    if is_onnx(request.model):
+        lines.append(import_line(model))
+    elif is_own(request.model) and request.weights is None:
         lines.append(f"weights: as {request.model} makes them (no --weights given)")
-    if sim.placement.float_nodes:
-        lines.append(f"kept in float: {', '.join(sim.placement.float_nodes)}")
+    if request.qat_epochs:
+        lines.append(
+            "FP32 below was not trained further, QAT was: part of what it gains may be that"
+        )
+    lines += summary.float_lines(sim)
+    if request.save is not None:
+        lines.append(f"simulated model: {request.save} (qutils.load opens it)")
     return lines
 
 
@@ -202,6 +176,8 @@ def _exported(
 ) -> list[str]:
     """Export and score the file itself; it takes its place only when all of that went well."""
     assert request.out is not None
+    if runtimes.RUNTIMES[request.target].lacking:
+        return _exported_for_elsewhere(model, sim, material, request)
     with atomic_path(request.out) as file, tempfile.TemporaryDirectory() as folder:
         export(sim, file, target=request.target)
         runtime = runtimes.load(file, runtime=request.target, threads=request.threads)
@@ -210,7 +186,27 @@ def _exported(
         lines = summary.score_lines(scores, request.recipe.label, request.target)
         shape = sim.captured.input_shape
         before = export_float(sim.captured.module, shape, Path(folder) / "float.onnx")
-        lines += summary.size_lines(bench.size_of(before), bench.size_of(file))
+        lines += _sizes(before, file)
         executed = runtime.kernels().most_common()
     lines.append(f"executes: {', '.join(f'{count} {op}' for op, count in executed)}")
-    return [*lines, f"Wrote {request.out}"]
+    return [*lines, f"Wrote {request.out}", *summary.run_lines(request.out, request.target)]
+
+
+def _sizes(before: Path, after: Path) -> list[str]:
+    """Bytes of both files; of their weights too where the format tells them apart."""
+    if after.suffix == before.suffix:
+        return summary.size_lines(bench.size_of(before), bench.size_of(after))
+    return [summary.file_line(before.stat().st_size, after.stat().st_size, (before, after))]
+
+
+def _exported_for_elsewhere(
+    model: nn.Module, sim: SimulatedModel, material: Material, request: Request
+) -> list[str]:
+    """Export for a runtime whose hardware this machine lacks: what is simulated is scored."""
+    assert request.out is not None
+    with atomic_path(request.out) as file:
+        export(sim, file, target=request.target)
+        scores = summary.score(_models(model, sim), material.test)
+    lines = summary.score_lines(scores, request.recipe.label, request.target)
+    lines.append(f"Not run in integers: {runtimes.RUNTIMES[request.target].lacking}")
+    return [*lines, f"Wrote {request.out}", *summary.run_lines(request.out, request.target)]

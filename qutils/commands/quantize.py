@@ -8,20 +8,28 @@ from typing import Any
 
 import click
 
-from qutils.commands.choices import GRANULARITY, OBSERVER, TARGET, Epochs
+from qutils.commands.choices import GRANULARITY, METHOD, OBSERVER, TARGET, Channels, Epochs, Sides
+from qutils.interrupt import nothing_begun
 from qutils.schemes import MAX_BITS, MIN_BITS
 
 _BITS = click.IntRange(MIN_BITS, MAX_BITS)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--weights", type=_FILE, help="Weights: .safetensors, or a state dict (.pt)."),
-    click.option("--data", help="A dataset of the zoo, .npz, .npy, or a folder of .npy files."),
+    click.option(
+        "--data", help="A dataset of the zoo, .npz, .npy, or a folder of pictures or .npy files."
+    ),
     click.option(
         "--pictures", type=click.IntRange(min=1), default=512, help="How many inputs give ranges."
     ),
+    click.option("--size", type=Sides(), help="Of pictures: 224, or HEIGHTxWIDTH."),
+    click.option("--mean", type=Channels(), help="Of pixels in [0, 1]: R,G,B, or one if grey."),
+    click.option("--std", type=Channels(), help="Of pixels in [0, 1]: R,G,B, or one if grey."),
+    click.option("--classes", type=_FILE, help="Names of class folders, as outputs are ordered."),
     click.option("--weight-bits", type=_BITS, default=8),
     click.option("--activation-bits", type=_BITS, default=8),
     click.option("--observer", type=OBSERVER, default="minmax", help="How ranges are chosen."),
+    click.option("--method", type=METHOD, default="ptq", help="What refines the calibrated model."),
     click.option("--granularity", type=GRANULARITY, default="per_channel", help="Of weights."),
     click.option("--group-size", type=click.IntRange(min=1), help="With --granularity per_group."),
     click.option(
@@ -33,6 +41,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--target", type=TARGET, default="onnxruntime", help="What will run the file."),
     click.option("--allow-float", is_flag=True, help="Keep operators without kernel in float."),
     click.option("--simulate-only", is_flag=True, help="Write no file; needs no OUT."),
+    click.option("--save", type=_FILE, help="Keep the simulated model: .safetensors, any bits."),
     click.option(
         "--qat-epochs",
         type=Epochs(min=0),
@@ -57,20 +66,31 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 def command(**given: Any) -> None:
     """Quantize MODEL and write the file OUT.onnx.
 
-    MODEL is a model of the zoo (`qutils train --help` names them), or path/to/file.py:NAME, where
-    NAME is an nn.Module, or a class or function without arguments that makes one. The file is
-    imported, which executes it: name only code that you trust. Weights are read without executing
-    anything.
+    MODEL is a model of the zoo (`qutils train --help` names them), efficientnet_lite0 with its
+    ImageNet weights, a float ONNX file (path/to/net.onnx), or path/to/file.py:NAME, where NAME is
+    an nn.Module, or a class or function without arguments that makes one. A .py file is imported,
+    which executes it: name only code that you trust. Weights and ONNX files are read without
+    executing anything.
 
     --data for a model of one's own: an .npz file with 'inputs' [N, ...] in float32, prepared as in
     training, and perhaps 'labels' [N]; an .npy file of inputs; a folder of .npy files, one input
-    each, and perhaps labels.npy. A fifth is held back to score; the rest gives ranges and, with
-    --qat-epochs, trains.
+    each, and perhaps labels.npy. Make one with
+    numpy.savez("data.npz", inputs=x, labels=y). Or a folder of pictures (.jpg, .png, ...), or of
+    folders of pictures named by class, as ImageNet has them; they are cropped and normalized as
+    MODEL wants (--size, --mean, --std say it of a .py file: 224x224, ImageNet's colours if not).
+    A fifth is held back to score; the rest gives ranges and, with --qat-epochs, trains.
 
-    A setting without integer kernels, such as 4 bits, can be simulated (--simulate-only), not
-    exported.
+    A setting without integer kernels, such as 4 bits, can be simulated (--simulate-only) and kept
+    (--save FILE.safetensors, which qutils.load opens), not exported.
+
+    A file OUT.onnx that exists is replaced once the new one is whole.
     """
-    from qutils.commands.quantization import Request, quantize
+    from qutils.commands.request import Request
 
-    for line in quantize(Request(**given)):
+    request = Request(**given)
+    request.check()  # before torch is imported, which takes seconds
+    with nothing_begun():
+        from qutils.commands.quantization import quantize
+
+    for line in quantize(request):
         click.echo(line)

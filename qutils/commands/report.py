@@ -40,8 +40,6 @@ def command(
         values["profile"] = Text(profile)
     overview = reports.make_reports(values, refresh=force)
     for name, run in overview.runs.items():
-        if run.exit_code:
-            click.echo(f"{name} failed: {run.message}", err=True)
-        click.echo(f"{name}: {run.shown}")
+        click.echo(reports.outcome(name, run), err=bool(run.exit_code))
     click.echo(f"Overview: {overview.index}")
     ctx.exit(overview.exit_code)

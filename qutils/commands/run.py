@@ -28,8 +28,9 @@ def command(
     """Run NOTEBOOK with parameters and publish its report in the folder OUT.
 
     Without OUT a run in the profile 'full' goes to reports/NAME, any other to
-    reports/NAME-PROFILE. An OUT that ends in .ipynb takes the executed notebook alone. If the
-    notebook fails, the earlier report stays, with failed.html beside it.
+    reports/NAME-PROFILE, one with parameters of its own to reports/NAME-custom. An OUT that ends in
+    .ipynb takes the executed notebook alone. If the notebook fails, the earlier report stays, with
+    failed.html beside it.
     """
     from qutils.experiments.runner import run_notebook
 

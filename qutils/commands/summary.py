@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from qutils.analysis import decibels
 from qutils.bench.accuracy import Accuracy, Predict, wilson
 from qutils.bench.size import Size
 from qutils.commands.inputs import Inputs
 from qutils.errors import InvalidInputError
+from qutils.graph.capture import parameters_of
+from qutils.graph.nodes import float_inputs, layer_of, made_by, op_name, read_by
+from qutils.runtimes.cpu import EXACT_OPTION
+from qutils.simulate import SimulatedModel
 
 #: The ways of execution that are compared; the first is the reference.
 FLOAT, SIMULATED, INTEGER = "float", "simulated", "integer"
@@ -43,9 +48,7 @@ class Fidelity:
     @property
     def sqnr_db(self) -> float:
         """``10 log10(sum reference^2 / sum (reference - outputs)^2)`` [dB]; inf if equal."""
-        if self.noise == 0:
-            return math.inf
-        return 10 * math.log10(self.signal / self.noise) if self.signal else -math.inf
+        return decibels(self.signal, self.noise)
 
     @property
     def agreement(self) -> float:
@@ -125,9 +128,57 @@ def score_lines(scores: Scores, label: str, runtime: str) -> list[str]:
 
 def size_lines(before: Size, after: Size) -> list[str]:
     """Bytes of the FP32 and the INT8 file, and of their weights."""
-    ratio = after.file_bytes / before.file_bytes
     return [
-        f"file: FP32 {before.file_bytes:,} bytes, INT8 {after.file_bytes:,} bytes ({ratio:.3f})",
+        file_line(before.file_bytes, after.file_bytes),
         f"weights: FP32 {after.float_weight_bytes:,} bytes, INT8 {after.weight_bytes:,} bytes "
         f"({after.weight_ratio:.3f})",
     ]
+
+
+def file_line(before: int, after: int, files: tuple[Path, Path] | None = None) -> str:
+    """Bytes of the FP32 and the INT8 file; ``files`` of two formats are named by their endings.
+
+    >>> file_line(312_000, 92_000, (Path("a.onnx"), Path("a.tflite")))
+    'file: FP32 (.onnx) 312,000 bytes, INT8 (.tflite) 92,000 bytes (0.295)'
+    """
+    ratio = after / before
+    gain = "" if ratio < 1 else ": larger than before, as most of it stayed in float"
+    fp32, int8 = ("", "") if files is None else (f" ({file.suffix})" for file in files)
+    return f"file: FP32{fp32} {before:,} bytes, INT8{int8} {after:,} bytes ({ratio:.3f}){gain}"
+
+
+def float_lines(sim: SimulatedModel) -> list[str]:
+    """What stayed in float: module and operator, and how many weights they hold."""
+    nodes = [n for n in sim.captured.module.graph.nodes if n.name in sim.placement.float_nodes]
+    kept = [made_by(node) for node in nodes if float_inputs(made_by(node))]
+    if not kept:
+        return []
+    names = dict.fromkeys(f"{layer_of(node)} ({op_name(node)})" for node in kept)
+    inside, total = (
+        sum(tensor.numel() for tensor in tensors.values())
+        for tensors in (read_by(sim.captured.module, kept), parameters_of(sim.captured.module))
+    )
+    line = f"kept in float: {', '.join(names)}"
+    if inside:
+        line += f"; they hold {inside:,} of {total:,} weights and biases ({inside / total:.0%})"
+    return [line]
+
+
+def run_lines(path: Path, target: str) -> list[str]:
+    """How to run the file so that it computes what was scored."""
+    named = "" if target == "onnxruntime" else f", {target!r}"
+    lines = [f"Run it: qutils.runtimes.load({str(path)!r}{named}).run(batch)"]
+    if target == "onnxruntime":
+        lines.append(
+            "In an ONNX Runtime session of your own, on an x86 CPU without VNNI: "
+            f'session_options.add_session_config_entry("{EXACT_OPTION}", "1"); its default INT8 '
+            "kernels saturate there, and predict otherwise."
+        )
+    if target == "litert":
+        lines.append(
+            "In an Interpreter of your own: input and output are float32 in PyTorch's order, "
+            "[N, C, ...]; resize_tensor_input sets N."
+        )
+    if target == "tensorrt":
+        lines.append(f"Check it, here or anywhere: qutils check {path} --target tensorrt")
+    return lines

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qutils.commands.choices import MODEL, Epochs
+from qutils.commands.choices import MODEL, Bits, Epochs
+from qutils.commands.train_qat import default_name, refuse_threads, train_qat
 from qutils.errors import InvalidInputError
+from qutils.interrupt import nothing_begun
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,30 +22,47 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("model", type=MODEL)
+@click.option("--qat", "bits", type=Bits(), help="Quantization-aware training, e.g. W4A4.")
 @click.option("--epochs", type=Epochs(min=0, min_open=True), help="Instead of the recipe's.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the recipe's.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Checkpoint to write; MODEL.safetensors in this folder unless given.",
+    help="Checkpoint to write; MODEL.safetensors or MODEL-w4a4.safetensors unless given.",
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 def command(
-    model: str, epochs: float | None, seed: int | None, out: Path | None, threads: int
+    model: str,
+    bits: tuple[int, int] | None,
+    epochs: float | None,
+    seed: int | None,
+    out: Path | None,
+    threads: int,
 ) -> None:
     """Train MODEL of the zoo from scratch by its recipe and write its weights.
+
+    With --qat, fine-tune the shipped network at these bits, exactly as the full report does with
+    its first seed, and write weights, scales and zero points; what the report trained is reused.
 
     --epochs replaces the epochs of the recipe's first round and leaves out a second, if any.
 
     A file that exists is replaced only if --out names it; that goes for the shipped checkpoint as
-    well. Ctrl-C keeps what is trained so far in a file beside OUT, and the same command continues
-    there.
+    well. Ctrl-C keeps what is trained so far, and the same command continues there: in a file
+    beside OUT, or, with --qat, among the kept results of the reports (.cache/qutils, or
+    $QUTILS_CACHE).
 
     The same seed, threads, torch and kind of CPU give the same weights, bit for bit; change one,
     and accuracy moves as it does between seeds.
     """
-    from qutils import zoo
+    with nothing_begun():
+        from qutils import zoo
 
+    if bits is not None:
+        refuse_threads(threads)
+        target = destination(default_name(model, bits), out)
+        train_qat(model, bits, epochs, seed, target)
+        relist(target, zoo.entry(model).checkpoint)
+        return
     plan = zoo.RECIPES[model]
     plan = replace(
         plan,
@@ -107,10 +126,10 @@ def _train(model: str, plan: Plan, then: Plan | None, target: Path, threads: int
 
 
 def relist(target: Path, shipped: Path) -> None:
-    """Renew the checksum of the shipped checkpoint, if that is what was written."""
+    """Renew the checksum of a checkpoint that was written beside the shipped one, or over it."""
     from qutils.files import checksums, sha256, write_text
 
-    if target != shipped.resolve():
+    if target.parent != shipped.resolve().parent:
         return
     digests = checksums(target.parent) | {target.name: sha256(target)}
     lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items())]

@@ -9,10 +9,13 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from qutils.errors import InvalidInputError
+from qutils.experiments.publish import REPORT_DIR
+from qutils.experiments.reuse import Origin, Reuse, here, merged
 from qutils.files import ROOT, atomic_path, sha256, write_text
 
 FOLDER = "QUTILS_CACHE"
@@ -51,7 +54,8 @@ class Cache:
 
     Put into the key everything the value depends on: settings, checksums of data and weights,
     ``source_digest`` of the code. ``refresh`` computes everything anew (default: when
-    ``$QUTILS_CACHE_REFRESH`` is set).
+    ``$QUTILS_CACHE_REFRESH`` is set). Every entry also keeps when, by which commit and on which CPU
+    it was computed; ``origins`` are those of the entries used again.
     """
 
     def __init__(self, folder: Path | None = None, refresh: bool | None = None) -> None:
@@ -59,6 +63,7 @@ class Cache:
         self.refresh = bool(os.environ.get(REFRESH)) if refresh is None else refresh
         self.hits = 0
         self.misses = 0
+        self.origins: tuple[Origin, ...] = ()
 
     def get_or_compute(self, key: Mapping[str, object], compute: Callable[[], Any]) -> Any:
         """The value kept under ``key``, or else ``compute()``, which is kept from then on.
@@ -70,7 +75,7 @@ class Cache:
         path = self._path(name, ".json")
         entry = self._entry(path)
         if entry is not None and entry.get("sha256") == digest(canonical(entry.get("value"))):
-            self.hits += 1
+            self._reused(entry)
             return entry["value"]
         if entry is not None:
             self._warn(path)
@@ -96,7 +101,7 @@ class Cache:
         entry = self._entry(sidecar)
         if entry is not None:
             if path.is_file() and entry.get("sha256") == sha256(path):
-                self.hits += 1
+                self._reused(entry)
                 return path
             self._warn(path)
         self.misses += 1
@@ -111,17 +116,25 @@ class Cache:
         """Path for the unfinished work of ``key``; whoever writes there also removes it."""
         return self._path(digest(canonical({"scratch": suffix, "key": key})), suffix)
 
+    @property
+    def reuse(self) -> Reuse:
+        """How much was reused and how much computed, as data."""
+        return Reuse(self.hits, self.misses, self.origins)
+
+    def count(self, reuse: Reuse) -> None:
+        """Add what another process reused and computed with the same folder."""
+        self.hits, self.misses = self.hits + reuse.reused, self.misses + reuse.computed
+        self.origins = merged((*self.origins, *reuse.origins))
+
     def summary(self) -> str:
         """One line: how much was reused and how much computed."""
-        total = self.hits + self.misses
-        return (
-            f"{self.hits} of {total} results reused from {_short(self.folder)}, "
-            f"{self.misses} computed"
-        )
+        return f"{self.reuse}; {self.misses} computed now; kept in {_short(self.folder)}"
 
     def announce(self) -> None:
-        """Say ``summary()`` on stderr, which the runner passes on to the terminal."""
+        """Say ``summary()`` on stderr, which the runner passes on, and keep it with the report."""
         print(self.summary(), file=sys.stderr, flush=True)
+        if folder := os.environ.get(REPORT_DIR):
+            self.reuse.save(Path(folder))
 
     def _path(self, name: str, suffix: str) -> Path:
         return self.folder / name[:2] / f"{name}{suffix}"
@@ -137,7 +150,13 @@ class Cache:
         return entry if isinstance(entry, dict) else {}
 
     def _keep(self, path: Path, entry: Mapping[str, object]) -> None:
-        write_text(path, json.dumps(entry, indent=1, allow_nan=False) + "\n")
+        whole = {**entry, "origin": asdict(here())}
+        write_text(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+
+    def _reused(self, entry: Mapping[str, Any]) -> None:
+        self.hits += 1
+        if isinstance(origin := entry.get("origin"), dict):
+            self.origins = merged((*self.origins, Origin(**origin)))
 
     def _warn(self, path: Path) -> None:
         warnings.warn(

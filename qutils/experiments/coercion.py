@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def _from_text(declared: Type, tree: object) -> object:
             return _untyped(tree)
         case ("list", list()) | ("dict", dict()):
             return _inside(declared, tree, _from_text)
-    raise _mismatch(declared)
+    raise _mismatch(declared, tree)
 
 
 def _from_value(declared: Type, value: object) -> object:
@@ -113,7 +114,7 @@ def _from_value(declared: Type, value: object) -> object:
             return _inside(declared, value, _from_value)
         case "list", tuple():
             return _inside(declared, list(value), _from_value)
-    raise _mismatch(declared)
+    raise _mismatch(declared, value)
 
 
 def _first_fit(declared: Type, given: object, read: Any) -> object:
@@ -159,9 +160,12 @@ def _spelling(choice: object) -> str:
     return str(choice).lower() if isinstance(choice, bool) else str(choice)
 
 
-def _mismatch(declared: Type) -> MismatchError:
+def _mismatch(declared: Type, given: object) -> MismatchError:
     if declared.kind == "literal":
-        return MismatchError(f"choose from {', '.join(map(_spelling, declared.choices))}")
+        names = [_spelling(choice) for choice in declared.choices]
+        close = difflib.get_close_matches(str(given), names, n=1)
+        hint = f"did you mean {close[0]!r}? Choose" if close else "choose"
+        return MismatchError(f"{hint} from {', '.join(names)}")
     return MismatchError(_HINTS.get(declared.kind, f"write {declared}"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qutils.errors import DataError
 from qutils.experiments import results
-from qutils.experiments.results import Results, Row
+from qutils.experiments.results import Check, Results, Row
 from qutils.files import write_text
 
 KEY = (
@@ -66,8 +66,26 @@ class Change:
 
 
 @dataclass(frozen=True)
+class HeadlineChange:
+    """A headline figure of both runs, in ``unit``; its spread is not known."""
+
+    name: str
+    unit: str
+    before: float
+    after: float
+
+    @property
+    def delta(self) -> float:
+        """How much the figure rose, in ``unit``."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Changes from one run (``started``, ``commit``, ``profile``) to another; what only one has."""
+    """Changes from one run (``started``, ``commit``, ``profile``) to another; what only one has.
+
+    ``headlines`` are the headline figures that both have.
+    """
 
     started: str
     commit: str | None
@@ -75,6 +93,7 @@ class Comparison:
     changes: tuple[Change, ...]
     added: tuple[str, ...]
     removed: tuple[str, ...]
+    headlines: tuple[HeadlineChange, ...] = ()
 
     @property
     def beyond(self) -> tuple[Change, ...]:
@@ -109,13 +128,14 @@ def load(path: Path) -> Comparison | None:
             tuple(Change(**{name: item[name] for name in names}) for item in plain["changes"]),
             tuple(plain["added"]),
             tuple(plain["removed"]),
+            tuple(_headline(**item) for item in plain.get("headlines", [])),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error!r}). Run its notebook again.") from error
 
 
 def compare(before: Results, after: Results) -> Comparison:
-    """Match the rows of two runs on ``KEY`` (seeds are averaged) and take the differences."""
+    """Match rows on ``KEY`` (seeds are averaged), headline figures by name; take differences."""
     old, new = _grouped(before.rows), _grouped(after.rows)
     changes = [
         change
@@ -131,7 +151,21 @@ def compare(before: Results, after: Results) -> Comparison:
         tuple(changes),
         added=tuple(label(new[key][0]) for key in new if key not in old),
         removed=tuple(label(old[key][0]) for key in old if key not in new),
+        headlines=_headlines(before.checks, after.checks),
     )
+
+
+def _headlines(before: Iterable[Check], after: Iterable[Check]) -> tuple[HeadlineChange, ...]:
+    old = {(check.name, check.unit): check.value for check in before}
+    return tuple(
+        HeadlineChange(check.name, check.unit, old[check.name, check.unit], check.value)
+        for check in after
+        if (check.name, check.unit) in old
+    )
+
+
+def _headline(name: str, unit: str, before: float, after: float) -> HeadlineChange:
+    return HeadlineChange(*results.current_name(name, unit), before, after)
 
 
 def with_previous(folder: Path, after: Results) -> Comparison | None:
@@ -183,8 +217,14 @@ def label(row: Row) -> str:
 def _grouped(rows: Iterable[Row]) -> dict[tuple[object, ...], list[Row]]:
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple(getattr(row, name) for name in KEY), []).append(row)
+        groups.setdefault(tuple(_key(row, name) for name in KEY), []).append(row)
     return groups
+
+
+def _key(row: Row, name: str) -> object:
+    """A simulated row that does not tell its threads had one, as every job has."""
+    value: object = getattr(row, name)
+    return 1 if name == "threads" and value is None and row.execution == "simulated" else value
 
 
 def _change(name: str, metric: str, old: list[Row], new: list[Row]) -> Change | None:

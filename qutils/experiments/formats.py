@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: Ends the unit of a figure that says how much was lost: below zero, so much was gained.
+LOST = " lost"
+
 
 def duration(seconds: float) -> str:
     """Time as people say it.
@@ -39,3 +42,23 @@ def signed(value: float) -> str:
     ('+0.25', '−3')
     """
     return ("−" if value < 0 else "+") + number(abs(value))
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number with its unit; what is lost below zero is gained.
+
+    >>> quantity(92.6, "%"), quantity(0.73, "points lost"), quantity(-0.047, "points lost")
+    ('92.6 %', '0.73 points lost', '0.047 points gained')
+    """
+    if value < 0 and unit.endswith(LOST):
+        value, unit = -value, unit.removesuffix(LOST) + " gained"
+    return f"{number(value + 0.0)} {unit}".rstrip()  # no negative zero
+
+
+def change(delta: float, unit: str) -> str:
+    """A change of a quantity.
+
+    >>> change(0.25, "points lost"), change(-3.0, "")
+    ('+0.25 points', '−3')
+    """
+    return f"{signed(delta)} {unit.removesuffix(LOST)}".rstrip()

@@ -12,11 +12,13 @@ from jinja2 import Template
 from markupsafe import Markup
 
 from qutils.errors import DataError
-from qutils.experiments import compare, page, results
+from qutils.experiments import compare, page, results, timings
 from qutils.experiments.compare import Comparison
-from qutils.experiments.plan import reports_dir
-from qutils.experiments.results import Results
-from qutils.experiments.status import Status, load_status
+from qutils.experiments.plan import CUSTOM, reports_dir
+from qutils.experiments.provenance import Provenance
+from qutils.experiments.results import Check, Results
+from qutils.experiments.reuse import Reuse, load_reuse
+from qutils.experiments.status import Status, load_status, readable_status
 from qutils.files import write_text
 
 
@@ -43,11 +45,18 @@ class Report:
     page: str | None
     failed_page: str | None
     full: Comparison | None = None
+    reuse: Reuse | None = None
 
     @property
-    def passed(self) -> int:
-        """How many headline figures reach their target."""
-        return sum(check.passed for check in self.results.checks) if self.results else 0
+    def custom(self) -> bool:
+        """Whether its parameters were others than the notebook's own."""
+        return self.name.endswith(CUSTOM)
+
+    @property
+    def full_profile(self) -> bool:
+        """Whether the results that stand (of the run if none do) are those of ``full``, whole."""
+        made = self.results.provenance if self.results else self.status
+        return made.profile == "full" and not self.custom
 
 
 def build(folder: Path | None = None) -> Path:
@@ -57,8 +66,9 @@ def build(folder: Path | None = None) -> Path:
     """
     folder = Path(folder or reports_dir())
     reports = collect(folder)
+    times = collect_times(folder, reports)
     for template, name in (("index.html.j2", "index.html"), ("README.md.j2", "README.md")):
-        text = environment_for(template).render(reports=reports)
+        text = environment_for(template).render(reports=reports, times=times)
         write_text(folder / name, text)
     return folder / "index.html"
 
@@ -67,9 +77,30 @@ def collect(folder: Path) -> tuple[Report, ...]:
     """Every report below ``folder``; of one notebook, ``full`` comes first."""
     folders = sorted(path.parent for path in folder.glob("*/status.json"))
     found = [_report(path) for path in folders if not path.name.startswith(".")]
-    full = {r.status.notebook: r for r in found if r.results and _profile(r) == "full"}
+    full = {r.status.notebook: r for r in found if r.results and r.full_profile}
     paired = (_against(report, full.get(report.status.notebook)) for report in found)
-    return tuple(sorted(paired, key=lambda r: (r.status.notebook, _profile(r) != "full", r.name)))
+    return tuple(sorted(paired, key=lambda r: (r.status.notebook, not r.full_profile, r.name)))
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long the project's commands take; ``measured`` names machine and code of most."""
+
+    checks: tuple[Check, ...]
+    measured: Provenance | None = None
+    message: str = ""
+
+
+def collect_times(folder: Path, reports: Iterable[Report]) -> Times:
+    """What ``make timings`` measured, and the time that the ``full`` reports say they took."""
+    full = [made for made in reports if made.results and made.full_profile]
+    spans = {made.name: made.results.provenance.seconds for made in full if made.results}
+    whole = timings.of_full(spans, [made.reuse for made in full if made.reuse])
+    try:
+        kept = timings.load(folder)
+    except DataError as error:
+        return Times(whole, message=str(error).replace(f"{folder}/", ""))
+    return Times((*kept.checks, *whole), kept.provenance) if kept else Times(whole)
 
 
 def environment_for(template: str) -> Template:
@@ -94,15 +125,18 @@ def _entity(match: re.Match[str]) -> str:
 
 
 def _report(folder: Path) -> Report:
-    status = load_status(folder)
-    assert status is not None  # collect() found the file
-    measured, changes = None, None
+    measured, changes, reuse = None, None, None
     try:
         if (folder / "results.json").is_file():
             measured = results.load(folder / "results.json")
             changes = compare.load(folder / "changes.json")
+            reuse = load_reuse(folder)
+        status = load_status(folder)
+        assert status is not None  # collect() found the file
     except DataError as error:
-        status = replace(status, outcome="failed", message=str(error).replace(f"{folder}/", ""))
+        message = str(error).replace(f"{folder}/", "")
+        earlier = readable_status(folder) or _unknown(folder, measured)
+        status = replace(earlier, outcome="failed", message=message)
     return Report(
         name=folder.name,
         status=status,
@@ -111,6 +145,25 @@ def _report(folder: Path) -> Report:
         pictures=tuple(_pictures(folder)),
         page=_existing(folder, "report.html"),
         failed_page=_existing(folder, "failed.html"),
+        reuse=reuse,
+    )
+
+
+def _unknown(folder: Path, measured: Results | None) -> Status:
+    """Status of a report whose own is damaged: what its name and its results tell."""
+    stem = re.sub(f"(-smoke|-default|{CUSTOM})$", "", folder.name)
+    made = measured.provenance if measured else None
+    return Status(
+        outcome="failed",
+        title=stem,
+        notebook=f"{stem}.ipynb",
+        profile=made.profile if made else None,
+        parameters=made.parameters if made else {},
+        started=made.started if made else "",
+        seconds=made.seconds if made else 0.0,
+        commit=made.commit if made else None,
+        dirty=made.dirty if made else None,
+        exit_code=1,
     )
 
 
@@ -128,11 +181,6 @@ def _pictures(folder: Path) -> Iterable[Picture]:
 
 def _existing(folder: Path, name: str) -> str | None:
     return f"{folder.name}/{name}" if (folder / name).is_file() else None
-
-
-def _profile(report: Report) -> str | None:
-    """Profile of the results that stand; of the run if none do."""
-    return report.results.provenance.profile if report.results else report.status.profile
 
 
 def _against(report: Report, full: Report | None) -> Report:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from qutils.experiments import cache
+from qutils.experiments.explorers import MODE
 from qutils.experiments.publish import REPORT_DIR, REPORT_PARAMETERS, REPORT_STARTED
 from qutils.files import ROOT
 
@@ -37,11 +38,17 @@ def write_kernelspec(folder: Path) -> None:
 
 
 def environment(
-    work: Path, report: Path, parameters: Mapping[str, object], started: str, refresh: bool
+    work: Path,
+    report: Path,
+    parameters: Mapping[str, object],
+    started: str,
+    refresh: bool,
+    explorers: str | None = None,
 ) -> dict[str, str]:
     """Environment of the run; ``work`` holds its Jupyter files, ``report`` takes its results.
 
-    Works from an empty environment, and leaves the user's IPython profile out.
+    Works from an empty environment, and leaves the user's IPython profile out. ``explorers`` is how
+    they show themselves; by default as the user's environment says, else by their picture.
     """
     given = dict(os.environ)
     paths = [str(ROOT)] if (ROOT / "pyproject.toml").is_file() else []
@@ -57,6 +64,7 @@ def environment(
         REPORT_PARAMETERS: json.dumps(parameters),
         REPORT_STARTED: started,
     }
+    given[MODE] = explorers or given.get(MODE, "picture")
     if paths:
         given["PYTHONPATH"] = os.pathsep.join(paths)
     if given.get(cache.FOLDER):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import re
 from functools import lru_cache
+from html import escape, unescape
 from typing import Any
 
 from markupsafe import Markup
+
+from qutils.experiments.formulas import mathml
 
 _TAGS = (
     *("a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "del"),
@@ -19,19 +22,45 @@ _ATTRIBUTES = {
     "*": ["class", "id", "style", "title"],
     "a": ["href"],
     "abbr": ["title"],
+    "dd": ["data-fact"],
     "details": ["open"],
     "td": ["colspan", "rowspan"],
     "th": ["colspan", "rowspan", "scope"],
 }
 _NOT_TEXT = re.compile(r"<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-_ANCHOR = re.compile(r'<a class="anchor-link".*?</a>')
+_MARKS = "\ue000", "\ue001"  # around the number of a formula; no text uses these characters
+_FORMULA = re.compile(f"{_MARKS[0]}([0-9]+){_MARKS[1]}")
 
 
 def markdown(source: str) -> Markup:
-    """Prose of a markdown cell, sanitized; formulas stay as written."""
-    from nbconvert.filters.markdown_mistune import markdown2html_mistune  # slow to import
+    """Prose of a markdown cell, sanitized, its formulas as MathML."""
+    from nbconvert.filters.markdown_mistune import (  # slow to import
+        IPythonRenderer,
+        MarkdownWithMath,
+    )
 
-    return sanitized(_ANCHOR.sub("", markdown2html_mistune(source)))
+    found: list[Markup] = []
+
+    def keep(latex: str, block: bool = False) -> str:
+        found.append(mathml(latex, block))
+        return f"{_MARKS[0]}{len(found) - 1}{_MARKS[1]}"
+
+    renderer: Any = IPythonRenderer(escape=False)
+    renderer.heading = _heading
+    renderer.inline_math = keep
+    renderer.block_math = lambda body: keep(body, block=True)
+    renderer.latex_environment = lambda name, body: keep(
+        f"\\begin{{{name}}}{body}\\end{{{name}}}", block=True
+    )
+    text = re.sub("[{}{}]".format(*_MARKS), "", source)
+    html = sanitized(MarkdownWithMath(renderer=renderer).render(text))
+    return Markup(_FORMULA.sub(lambda match: found[int(match[1])], html))
+
+
+def _heading(text: str, level: int, **_: object) -> str:
+    """A heading with the id that Jupyter would give it, so that links within a notebook work."""
+    plain = _FORMULA.sub("", re.sub(r"<[^>]*>", "", text))
+    return f'<h{level} id="{escape(unescape(plain).replace(" ", "-"))}">{text}</h{level}>\n'
 
 
 def sanitized(source: str) -> Markup:

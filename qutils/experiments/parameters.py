@@ -16,13 +16,18 @@ import nbformat
 from qutils.errors import InvalidInputError
 from qutils.experiments.coercion import MismatchError, Text, coerce
 from qutils.experiments.declared import Type, infer_type, parse_type
+from qutils.experiments.limits import Limits, limits_of
 
 TAG = "parameters"
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One name of the parameters cell: ``bits: list[int] = [2, 4]  # help``."""
+    """One name of the parameters cell: ``bits: list[int] = [2, 4]  # 2..8, help``.
+
+    Limits at the start of the help hold for a number, and for every number of a list; a list whose
+    elements are limited, or chosen from a ``Literal``, may not be empty.
+    """
 
     name: str
     type: Type
@@ -34,19 +39,37 @@ class Parameter:
         """The values a declared ``Literal`` permits; empty if any value of the type will do."""
         return self.type.allowed()
 
+    @property
+    def limits(self) -> Limits | None:
+        """What the help says of its numbers; None if any will do, or there are none."""
+        inside = (arg for member in self.type.members for arg in (member, *member.args))
+        numeric = any(member.kind in ("int", "float") for member in inside)
+        return limits_of(self.help) if numeric else None
+
     def read(self, given: object) -> object:
         """The value that ``given`` denotes.
 
         Raises:
-            InvalidInputError: it has another type; names parameter, type and value.
+            InvalidInputError: it has another type, or is not allowed; names parameter, type, value
+                and what is.
         """
         try:
-            return coerce(self.type, given)
+            value = coerce(self.type, given)
+            self._allow(value)
+            return value
         except MismatchError as error:
             shown = given.tree if isinstance(given, Text) else given
             raise InvalidInputError(
                 f"parameter {self.name!r} is {self.type}, got {shown!r}: {error}"
             ) from error
+
+    def _allow(self, value: object) -> None:
+        limits = self.limits
+        if value == [] and (limits or self.choices):
+            raise MismatchError("name at least one")
+        for number in value if isinstance(value, list) else [value]:
+            if limits and number is not None and number not in limits:
+                raise MismatchError(f"{number} is not allowed, choose {limits}")
 
 
 def read_notebook(path: Path) -> Any:
@@ -164,7 +187,7 @@ def _parameter(node: ast.stmt, comments: Mapping[int, str]) -> Parameter:
                 "only 'name: type = default  # help' may stand there"
             )
     default = _literal(name, value)
-    lines = (node.end_lineno or node.lineno, node.lineno)
+    lines = (node.end_lineno or 0, value.end_lineno or 0, node.lineno)  # value: in parentheses
     text = next((comments[line] for line in lines if line in comments), "")
     parameter = Parameter(name, declared or infer_type(default), default, text)
     parameter.read(default)  # a default of another type than declared is a mistake

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,7 +20,12 @@ from qutils.experiments import kernel, worker
 
 START_TIMEOUT = 120  # seconds; a cold import of torch on a busy machine takes many
 GRACE = 5.0  # seconds between asking a run to stop and ending it
-_UNWANTED = "Kernel is running over TCP without encryption."
+#: Lines of the kernel's that mean nothing to a reader: a warning at its start, and what it says
+#: when jupyter_client, ending an idle kernel, interrupts it first in case it were busy.
+_UNWANTED = (
+    "Kernel is running over TCP without encryption.",
+    "KeyboardInterrupt caught in kernel",
+)
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,9 @@ def _signal(process: psutil.Process, how: str) -> None:
 
 
 def forward(source: IO[bytes], target: TextIO, muted: threading.Event) -> None:
-    """Copy text as it comes, progress bars included, but for one line of the kernel's."""
+    """Copy text as it comes, progress bars included, but for some lines of the kernel's."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    lines = LineFilter(_UNWANTED)
+    lines = LineFilter(*_UNWANTED)
     while block := os.read(source.fileno(), 1 << 16):
         text = lines.feed(decoder.decode(block))
         if not muted.is_set():
@@ -137,24 +143,37 @@ def forward(source: IO[bytes], target: TextIO, muted: threading.Event) -> None:
 
 
 class LineFilter:
-    r"""Drops lines that hold a phrase; of a line begun, all is passed on unless it may be one.
+    r"""Drops the kernel's log lines that hold a phrase, a progress bar in front of them or not.
+
+    Of a log line begun, nothing is passed on until its end says whether it is unwanted.
 
     >>> lines = LineFilter("secret")
-    >>> lines.feed("[App] the sec"), lines.feed("ret is out\nfine")
-    ('', 'fine')
+    >>> lines.feed("bar [IPKernelApp] the sec"), lines.feed("ret is out\nfine")
+    ('bar ', 'fine')
     """
 
-    def __init__(self, phrase: str) -> None:
-        self.phrase = phrase
-        self.held = ""  # start of a line like "[IPKernelApp] WARNING | ", perhaps the unwanted one
+    MARK = "[IPKernelApp]"
+
+    def __init__(self, *phrases: str) -> None:
+        mark, any_phrase = re.escape(self.MARK), "|".join(map(re.escape, phrases))
+        self._unwanted = re.compile(rf"{mark}[^\n]*(?:{any_phrase})[^\n]*\n?")
+        self._held = ""  # start of a log line, perhaps an unwanted one
 
     def feed(self, text: str) -> str:
         """The part of the text so far that can be shown."""
-        *lines, last = (self.held + text).split("\n")
-        shown = "".join(f"{line}\n" for line in lines if self.phrase not in line)
-        self.held = last if last.startswith("[") else ""
-        return shown + ("" if self.held else last)
+        text = self._held + text
+        whole = text.rfind("\n") + 1
+        cut = text.find(self.MARK, whole)
+        if cut < 0:
+            cut = len(text) - _overlap(text, self.MARK)
+        self._held = text[cut:]
+        return self._unwanted.sub("", text[:cut])
 
     def rest(self) -> str:
         """What was held back at the end."""
-        return "" if self.phrase in self.held else self.held
+        return self._unwanted.sub("", self._held)
+
+
+def _overlap(text: str, mark: str) -> int:
+    """Length of the longest end of ``text`` with which ``mark`` begins."""
+    return next(size for size in range(len(mark), -1, -1) if text.endswith(mark[:size]))

@@ -31,6 +31,8 @@ PACKAGES = (
     "papermill",
     "matplotlib",
 )
+#: Folders in which a file that git does not know can change a result.
+_WATCHED = ("qutils", "notebooks", "data")
 #: Flag of the operating system -> our name; those that integer kernels are written for.
 ISA_FLAGS = {
     "avx2": "avx2",
@@ -50,7 +52,9 @@ ISA_FLAGS = {
 class Provenance:
     """Code, machine and settings of one run; ``started`` is UTC, ISO 8601, ``seconds`` wall clock.
 
-    ``dirty`` says that tracked files outside ``reports/`` differ from ``commit``.
+    ``dirty`` says that tracked files outside ``reports/`` differ from ``commit``, or that files of
+    code, notebooks or data are in no commit. ``device`` is what torch trains on: ``cpu``, or the
+    name of the GPU; None in results of earlier versions, and where torch was not at work.
     """
 
     commit: str | None
@@ -66,6 +70,7 @@ class Provenance:
     profile: str | None
     python: str
     platform: str
+    device: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The mapping that stands in ``results.json``."""
@@ -81,10 +86,10 @@ class Provenance:
         """
         if not isinstance(plain, Mapping):
             raise InvalidInputError("provenance is missing")
-        missing = [f.name for f in fields(cls) if f.name not in plain]
+        missing = [f.name for f in fields(cls) if f.name not in plain and f.name != "device"]
         if missing:
             raise InvalidInputError(f"provenance without {', '.join(missing)}")
-        known = {f.name: plain[f.name] for f in fields(cls)}
+        known: dict[str, Any] = {f.name: plain.get(f.name) for f in fields(cls)}
         try:
             datetime.fromisoformat(known["started"])
         except (TypeError, ValueError) as error:
@@ -119,18 +124,23 @@ def collect(
         profile=profile if isinstance(profile, str) else None,
         python=platform.python_version(),
         platform=platform.platform(),
+        device=device(),
     )
 
 
 def git_state(root: Path) -> tuple[str | None, bool | None]:
-    """Commit and whether anything outside ``reports/`` differs; ``(None, None)`` without git."""
+    """Commit, and whether code, notebooks or data differ from it; ``(None, None)`` without git.
+
+    Of files that git does not know, those of a reader beside the code do not count.
+    """
     commit = _output("git", "-C", str(root), "rev-parse", "--verify", "HEAD")
     if not commit or not (root / ".git").exists():
         return None, None
-    changed = _output(
-        "git", "-C", str(root), "status", "--porcelain", "--", ".", ":(exclude)reports"
-    )
-    return commit, changed is None or bool(changed)
+    git = ("git", "-C", str(root))
+    tracked = (*git, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    changed = _output(*tracked, ":(exclude)reports")
+    new = _output(*git, "ls-files", "--others", "--exclude-standard", "--", *_WATCHED)
+    return commit, changed is None or new is None or bool(changed or new)
 
 
 def package_versions() -> dict[str, str]:
@@ -182,6 +192,14 @@ def thread_count() -> int:
         return int(torch.get_num_threads())
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return int(limit) if limit.isdigit() and int(limit) else core_count()
+
+
+def device() -> str | None:
+    """Where torch trains in this process; None if it was not imported."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "cpu"
 
 
 def json_safe(value: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from qutils.errors import InvalidInputError
 from qutils.experiments import provenance
 from qutils.experiments.results import Check, Results, Row
+from qutils.experiments.reuse import load_reuse
 from qutils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -54,20 +55,26 @@ def write_results(rows: Iterable[Row], checks: Iterable[Check] = ()) -> None:
         raise InvalidInputError(f"two checks have the same name: {sorted(names)}")
     parameters = json.loads(os.environ.get(REPORT_PARAMETERS, "{}"))
     made = provenance.collect(parameters, os.environ.get(REPORT_STARTED))
-    Results(made, kept, figures).save(report_dir() / "results.json")
+    reuse = load_reuse(report_dir())  # what ``Cache.announce`` said
+    Results(made, kept, figures, reuse).save(report_dir() / "results.json")
 
 
 @dataclass(frozen=True)
 class SavedFigure:
-    """A figure on disk; as the last value of a cell it shows itself, with its description."""
+    """A figure on disk; as the last value of a cell it shows itself, with its description.
+
+    ``width`` is in CSS pixels, 96 to the inch: text is as large in a small figure as in a wide one.
+    """
 
     png: Path
     svg: Path
     alt: str
+    width: int
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
         picture = base64.b64encode(self.png.read_bytes()).decode("ascii")
-        return {"image/png": picture, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+        about = {"alt": self.alt, "width": self.width}
+        return {"image/png": picture, "text/plain": self.alt}, {"image/png": about}
 
 
 def save_figure(figure: Figure, name: str, alt: str) -> SavedFigure:
@@ -83,12 +90,14 @@ def save_figure(figure: Figure, name: str, alt: str) -> SavedFigure:
     if not alt.strip():
         raise InvalidInputError(f"figure {name!r} needs alt: one sentence that says what it shows")
     import matplotlib as mpl  # slow to import; most notebooks' first use of publish is earlier
+    from PIL import Image  # comes with matplotlib
 
     folder = report_dir() / "figures"
-    saved = SavedFigure(folder / f"{name}.png", folder / f"{name}.svg", alt)
-    with mpl.rc_context({"svg.hashsalt": name}), atomic_path(saved.svg) as path:
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    with mpl.rc_context({"svg.hashsalt": name}), atomic_path(svg) as path:
         figure.savefig(path, format="svg", metadata={"Date": None}, bbox_inches="tight")
-    with atomic_path(saved.png) as path:
+    with atomic_path(png) as path:
         about = {"Description": alt, "Software": None}
         figure.savefig(path, format="png", dpi=PNG_DPI, bbox_inches="tight", metadata=about)
-    return saved
+    with Image.open(png) as image:
+        return SavedFigure(png, svg, alt, round(image.width * 96 / PNG_DPI))

@@ -7,24 +7,13 @@ from pathlib import Path
 from statistics import mean
 
 from qutils.experiments import results
+from qutils.experiments.headlines import HEADLINES, Headline
 from qutils.experiments.results import Results, Row
 from qutils.files import write_text
 
 BEGIN = "<!-- headline: written by `qutils report` from reports/ptq_vs_qat/results.json -->"
 END = "<!-- /headline -->"
 _BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
-
-#: Line of the table: label, method, weight bits, activation bits, granularity, execution.
-LINES: tuple[tuple[str, str, int, int, str | None, str], ...] = (
-    ("FP32", "fp32", 32, 32, None, "float"),
-    ("W8A8 PTQ, per channel", "ptq", 8, 8, "per_channel", "integer"),
-    ("W8A8 PTQ, per tensor minmax", "ptq", 8, 8, "per_tensor", "integer"),
-    ("W8A8 QAT", "qat", 8, 8, "per_channel", "integer"),
-    ("W4A4 PTQ", "ptq", 4, 4, "per_channel", "simulated"),
-    ("W4A4 QAT", "qat", 4, 4, "per_channel", "simulated"),
-    ("W2A8 PTQ", "ptq", 2, 8, "per_channel", "simulated"),
-    ("W2A8 QAT", "qat", 2, 8, "per_channel", "simulated"),
-)
 
 
 def headline(found: Results, command: str) -> str:
@@ -37,34 +26,33 @@ def headline(found: Results, command: str) -> str:
         "| | " + " | ".join(models) + " | execution |",
         "|---|" + "---|" * len(models) + "---|",
     ]
-    for line in LINES:
-        label, execution = line[0], line[-1]
-        cells = [_cell(_matching(found.rows, model, line)) for model in models]
+    for setting in HEADLINES:
+        cells = [_cell(_matching(found.rows, model, setting)) for model in models]
         if any(cell != "–" for cell in cells):
-            lines.append(f"| {label} | " + " | ".join(cells) + f" | {execution} |")
+            lines.append(f"| {setting.label} | {' | '.join(cells)} | {setting.execution} |")
     made = found.provenance
+    reused = f"; {found.reuse}" if found.reuse and found.reuse.reused else ""
     lines += [
         "",
         f"Regenerate with `{command}`; measured {made.started[:10]} on {made.cpu}, "
-        f"{made.seconds / 60:.0f} minutes.",
+        f"{made.seconds / 60:.0f} minutes{reused}.",
     ]
     return "\n".join(lines)
 
 
-def _matching(
-    rows: tuple[Row, ...], model: str, line: tuple[str, str, int, int, str | None, str]
-) -> list[float]:
-    """Top-1 over seeds of one line; of several observers the one with most seeds, or minmax."""
+def _matching(rows: tuple[Row, ...], model: str, setting: Headline) -> list[float]:
+    """Top-1 over seeds of a setting; its own observer, or else the one with most seeds."""
+    wanted = (setting.method, *setting.bits, setting.granularity, setting.execution)
     by_observer: dict[str | None, list[float]] = {}
     for row in rows:
         bits = (row.weight_bits, row.activation_bits)
-        setting = (row.method, *bits, row.granularity, row.execution)
-        if row.model == model and setting == line[1:] and row.top1 is not None:
+        found = (row.method, *bits, row.granularity, row.execution)
+        if row.model == model and found == wanted and row.top1 is not None:
             by_observer.setdefault(row.observer, []).append(row.top1)
     if not by_observer:
         return []
-    if "minmax" in line[0]:
-        return by_observer.get("minmax", [])
+    if setting.observer is not None:
+        return by_observer.get(setting.observer, [])
     return max(by_observer.values(), key=len)
 
 

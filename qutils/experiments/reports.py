@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from qutils.errors import InvalidInputError
-from qutils.experiments import gallery, readme
+from qutils.experiments import gallery, readme, results
+from qutils.experiments.formats import duration
 from qutils.experiments.parameters import read_parameters
 from qutils.experiments.plan import plan, reports_dir
+from qutils.experiments.reuse import load_reuse
 from qutils.experiments.runner import Run, run_notebook
+from qutils.experiments.status import load_status
 from qutils.files import ROOT
 
 
@@ -52,14 +56,33 @@ def make_reports(
         InvalidInputError: before anything runs: unknown or mistyped parameter, no place to write.
     """
     notebooks = report_notebooks(folder)
-    given = {path: _own(path, parameters, len(notebooks)) for path in notebooks}
+    given = shared_out(parameters, notebooks)
     for path in notebooks:
         plan(path, None, given[path])
-    unused = set(parameters).difference(*given.values())
-    if unused:
-        raise InvalidInputError(f"no report has a parameter {', '.join(sorted(unused))}")
-    runs = {path.stem: run_notebook(path, None, given[path], refresh=refresh) for path in notebooks}
+    runs = {}
+    for number, path in enumerate(notebooks, 1):
+        print(f"[{number}/{len(notebooks)}] {path.name}", file=sys.stderr, flush=True)
+        runs[path.stem] = run_notebook(path, None, given[path], refresh=refresh)
     return Overview(runs, rebuild())
+
+
+def outcome(name: str, run: Run) -> str:
+    """What a reader wants to know of a finished run, in two lines: how it went, what to open.
+
+    ``ptq_vs_qat: ok in 12 min 5 s, 106 of 106 results reused, 14 of 14 targets reached``
+    """
+    if run.exit_code:
+        return f"{name} failed: {run.message}\n  {run.shown}"
+    folder, parts = run.shown.parent, ["ok"]
+    if status := load_status(folder):
+        parts[0] += f" in {duration(status.seconds)}"
+    if reuse := load_reuse(folder):
+        parts.append(str(reuse))
+    if (folder / "results.json").is_file():
+        found = results.load(folder / "results.json")
+        parts += [] if reuse else ["all measured anew"]
+        parts += [f"{found.passed} of {found.targets} targets reached"] if found.targets else []
+    return f"{name}: {', '.join(parts)}\n  {run.shown}"
 
 
 def rebuild() -> Path:
@@ -68,6 +91,21 @@ def rebuild() -> Path:
     if reports_dir() == ROOT / "reports":
         readme.update(ROOT / "README.md", reports_dir() / "ptq_vs_qat" / "results.json")
     return page
+
+
+def shared_out(
+    parameters: Mapping[str, object], notebooks: Sequence[Path]
+) -> dict[Path, dict[str, object]]:
+    """The parameters that each notebook has; a lone notebook is given all, so as to refuse.
+
+    Raises:
+        InvalidInputError: none of the notebooks has a parameter of that name.
+    """
+    given = {path: _own(path, parameters, len(notebooks)) for path in notebooks}
+    unused = set(parameters).difference(*given.values())
+    if unused:
+        raise InvalidInputError(f"no notebook has a parameter {', '.join(sorted(unused))}")
+    return given
 
 
 def _own(notebook: Path, parameters: Mapping[str, object], count: int) -> dict[str, object]:

@@ -6,18 +6,21 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from qutils.errors import DataError, InvalidInputError
 from qutils.experiments.provenance import Provenance
+from qutils.experiments.reuse import Reuse
 from qutils.files import write_text
+from qutils.schemes import GRANULARITIES
 
 SCHEMA = 1
 METHOD = re.compile(r"fp32|(ptq|qat)(-[a-z0-9]+)*")
-GRANULARITIES = ("per_tensor", "per_channel", "per_group")
 EXECUTIONS = ("float", "simulated", "integer")
+OF_CHECKS = (*EXECUTIONS, "measured")
+Comparison = Literal["<=", ">="]
 _METRIC_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -109,28 +112,37 @@ _INTEGERS = ("weight_bits", "activation_bits", "seed", "top1_n", "size_bytes", "
 class Check:
     """A headline figure against what it has to reach: ``value comparison target`` in ``unit``.
 
-    ``command`` regenerates it; ``passed`` follows from the other three.
+    ``command`` regenerates it; ``passed`` follows from the other three. A figure that is shown
+    whatever it is has neither target nor comparison, and ``passed`` is None. ``execution`` says
+    what the figure is of: the float network, the simulated or the integer one, or something
+    measured with a clock or a ruler; None in results of earlier versions.
     """
 
     name: str
     value: float
     unit: str
-    target: float
-    comparison: Literal["<=", ">="]
+    target: float | None
+    comparison: Comparison | None
     command: str
     note: str = ""
+    execution: str | None = None
 
     def __post_init__(self) -> None:
-        _require(self, "comparison", self.comparison in ("<=", ">="), ("<=", ">="))
+        _require(self, "comparison", self.comparison in ("<=", ">=", None), ("<=", ">=", "null"))
+        both = (self.target is None) == (self.comparison is None)
+        _require(self, "target", both, "a number with a comparison, or null without one")
         for name in ("name", "unit", "command", "note"):
             _require(self, name, isinstance(getattr(self, name), str), "text")
+        _require(self, "value", self.value is not None, "a number")
+        _require(self, "execution", self.execution in (None, *OF_CHECKS), OF_CHECKS)
         for name in ("value", "target"):
-            _require(self, name, getattr(self, name) is not None, "a number")
             _check_number(self, name, getattr(self, name), -math.inf, math.inf)
 
     @property
-    def passed(self) -> bool:
-        """Whether the value reaches the target."""
+    def passed(self) -> bool | None:
+        """Whether the value reaches the target; None without one."""
+        if self.target is None:
+            return None
         if self.comparison == "<=":
             return self.value <= self.target
         return self.value >= self.target
@@ -143,7 +155,8 @@ class Check:
     def from_json(cls, plain: Mapping[str, Any]) -> Check:
         """The check that a mapping of ``results.json`` denotes."""
         names = {f.name for f in fields(cls)}
-        unknown, missing = set(plain) - names - {"passed"}, names - {"note"} - set(plain)
+        unknown = set(plain) - names - {"passed"}
+        missing = names - {"note", "execution"} - set(plain)
         if unknown or missing:
             raise InvalidInputError(f"check with unknown {unknown} or missing {missing} keys")
         check = cls(**{k: v for k, v in plain.items() if k in names})
@@ -151,16 +164,47 @@ class Check:
             raise InvalidInputError(
                 f"check {check.name!r} says passed={plain['passed']}; it is not"
             )
-        return check
+        name, unit = current_name(check.name, check.unit)
+        return replace(check, name=name, unit=unit)
+
+    def unjudged(self) -> Check:
+        """The same figure without its target."""
+        return replace(self, target=None, comparison=None)
+
+
+def current_name(name: str, unit: str) -> tuple[str, str]:
+    """Name and unit of a headline figure, as they are now, from a file of an earlier version.
+
+    >>> current_name("resnet8: W4A4 QAT, points lost", "points")
+    ('resnet8: W4A4 QAT', 'points lost')
+    """
+    if unit == "points" and name.endswith(", points lost"):
+        return name.removesuffix(", points lost"), "points lost"
+    return name, unit
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything one run measured, and what it ran on."""
+    """Everything one run measured, and what it ran on.
+
+    ``reuse`` says how much of it an earlier run computed, when, and by which code; None where
+    nothing is kept between runs.
+    """
 
     provenance: Provenance
     rows: tuple[Row, ...]
     checks: tuple[Check, ...] = ()
+    reuse: Reuse | None = None
+
+    @property
+    def targets(self) -> int:
+        """How many headline figures have a target."""
+        return sum(check.target is not None for check in self.checks)
+
+    @property
+    def passed(self) -> int:
+        """How many of them reach it."""
+        return sum(check.passed is True for check in self.checks)
 
     def to_json(self) -> dict[str, object]:
         """The document that ``results.json`` holds."""
@@ -171,6 +215,8 @@ class Results:
         }
         if self.checks:
             document["checks"] = [check.to_json() for check in self.checks]
+        if self.reuse:
+            document["reuse"] = asdict(self.reuse)
         return document
 
     def save(self, path: Path) -> None:
@@ -193,10 +239,12 @@ def load(path: Path) -> Results:
         raise DataError(f"{path} is not JSON: {error}. Run its notebook again.") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise DataError(f"{path} is not a results file of schema {SCHEMA}. Run its notebook again.")
+    reuse = [document["reuse"]] if document.get("reuse") else []
     return Results(
         _part(path, "provenance", Provenance.from_json, [document.get("provenance")])[0],
         tuple(_part(path, "rows", Row.from_json, document.get("rows"))),
         tuple(_part(path, "checks", Check.from_json, document.get("checks", []))),
+        next(iter(_part(path, "reuse", Reuse.from_json, reuse)), None),
     )
 
 
@@ -207,7 +255,7 @@ def _part(path: Path, name: str, read: Any, items: Sequence[Any] | None) -> list
     for place, item in enumerate(items):
         try:
             found.append(read(item))
-        except (InvalidInputError, TypeError, AttributeError) as error:
+        except (InvalidInputError, TypeError, AttributeError, KeyError) as error:
             raise DataError(f"{path}: {name}[{place}]: {error}") from error
     return found
 

@@ -17,11 +17,11 @@ from qutils.experiments.parameters import read_notebook
 from qutils.experiments.plan import Plan, plan
 from qutils.experiments.process import START_TIMEOUT, Job, execute
 from qutils.experiments.provenance import Provenance
-from qutils.experiments.status import Status, load_status
+from qutils.experiments.reuse import load_reuse
+from qutils.experiments.status import Status, readable_status
 from qutils.files import atomic_path, write_text
 
 HEAVY_BYTES = 3_000_000  # reports are kept in git
-_FAILURE_FILES = ("failed.html", "failed.ipynb")
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,14 @@ def run_notebook(
     *,
     refresh: bool = False,
     start_timeout: int = START_TIMEOUT,
+    explorers: str | None = None,
 ) -> Run:
     """Execute a notebook in a process of its own and publish what it made.
 
     ``destination`` is a folder (report) or ends in ``.ipynb`` (the executed notebook alone);
-    ``refresh`` leaves cached results unused. On failure the earlier report stays and
-    ``failed.html`` and ``failed.ipynb`` are put beside it.
+    ``refresh`` leaves cached results unused; ``explorers`` is how those of the notebook show
+    themselves: ``picture`` (unless the environment says another) or ``frames``. On failure the
+    earlier report stays and ``failed.html`` and ``failed.ipynb`` are put beside it.
 
     Raises:
         InvalidInputError: before anything runs (see ``plan``).
@@ -56,12 +58,12 @@ def run_notebook(
         work = Path(name)
         if made.bare:
             (work / "report").mkdir()
-            return _run(made, work, work / "report", start_timeout)
+            return _run(made, work, work / "report", start_timeout, explorers)
         with staging.staging(made.destination) as folder:
-            return _run(made, work, folder, start_timeout)
+            return _run(made, work, folder, start_timeout, explorers)
 
 
-def _run(made: Plan, work: Path, folder: Path, start_timeout: int) -> Run:
+def _run(made: Plan, work: Path, folder: Path, start_timeout: int, explorers: str | None) -> Run:
     started, clock = provenance.now(), time.monotonic()
     kernel.write_kernelspec(work / "jupyter")
     job = Job(
@@ -69,7 +71,9 @@ def _run(made: Plan, work: Path, folder: Path, start_timeout: int) -> Run:
         output=work / "executed.ipynb",
         parameters=made.parameters,
         work=work,
-        environment=kernel.environment(work, folder, made.parameters, started, made.refresh),
+        environment=kernel.environment(
+            work, folder, made.parameters, started, made.refresh, explorers
+        ),
         start_timeout=start_timeout,
     )
     code, message = execute(job)
@@ -87,22 +91,31 @@ def _run(made: Plan, work: Path, folder: Path, start_timeout: int) -> Run:
 def _publish_report(made: Plan, executed: Path, folder: Path, origin: Provenance) -> Run:
     change = None
     if (folder / "results.json").is_file():
-        measured = results.load(folder / "results.json")
+        found = results.load(folder / "results.json")
         origin = dataclasses.replace(  # threads and versions as the kernel saw them
-            measured.provenance,
+            found.provenance,
             started=origin.started,
             seconds=origin.seconds,
             parameters=origin.parameters,
             profile=origin.profile,
         )
-        measured = dataclasses.replace(measured, provenance=origin)
-        measured.save(folder / "results.json")
-        change = compare.with_previous(made.destination, measured)
+        found = dataclasses.replace(found, provenance=origin)
+        found.save(folder / "results.json")
+        change = compare.with_previous(made.destination, found)
         if change is not None:
             change.save(folder / "changes.json")
-    html = page.render(read_notebook(executed), made.title, origin, change=change)
+    reuse = load_reuse(folder)
+    measured = (folder / "results.json").is_file()
+    html = page.render(
+        read_notebook(executed),
+        made.title,
+        origin,
+        change=change,
+        measured=measured,
+        reuse=reuse,
+    )
     write_text(folder / "report.html", html)
-    files = {path.name for path in folder.iterdir()} | {"status.json", *_FAILURE_FILES}
+    files = {path.name for path in folder.iterdir()} | {"status.json"}
     _status(made, origin, worker.OK, "", tuple(sorted(files))).save(folder)
     staging.publish(folder, made.destination)
     _tell_if_heavy(made.destination)
@@ -122,22 +135,20 @@ def _publish_failure(
     source = executed if executed.is_file() else made.notebook
     target = made.destination
     target.mkdir(parents=True, exist_ok=True)
-    earlier = load_status(target)
+    earlier = readable_status(target)
     write_text(
         target / "failed.html",
         page.render(read_notebook(source), made.title, origin, failure=message),
     )
     with atomic_path(target / "failed.ipynb") as path:
         shutil.copyfile(source, path)
-    files = {*(earlier.files if earlier else ()), "status.json", *_FAILURE_FILES}
+    files = {*(earlier.files if earlier else ()), "status.json", *staging.FAILURE_FILES}
     _status(made, origin, code, message, tuple(sorted(files))).save(target)
     return Run(_exit_code(code), target / "failed.html", message)
 
 
 def _publish_bare(made: Plan, executed: Path, code: int, message: str) -> Run:
-    target = (
-        made.destination if code == worker.OK else made.destination.with_suffix(".failed.ipynb")
-    )
+    target = made.destination if code == worker.OK else made.failed
     source = executed if executed.is_file() else made.notebook
     with atomic_path(target) as path:
         shutil.copyfile(source, path)

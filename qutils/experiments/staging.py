@@ -11,10 +11,17 @@ from pathlib import Path
 import psutil
 
 from qutils.errors import InvalidInputError
-from qutils.experiments.status import load_status
+from qutils.experiments.status import readable_status
 
 #: Room that has to be free before a run begins: a report is lighter than this.
 PROBE_BYTES = 4 << 20
+#: What a failed run puts beside the report that was there; the next good run takes it away.
+FAILURE_FILES = ("failed.html", "failed.ipynb")
+#: What a run may have published into a folder whose ``status.json`` does not say.
+_PUBLISHED = (
+    *("status.json", "results.json", "changes.json", "reuse.json", "figures"),
+    "report.html",
+)
 _STAGING, _PREVIOUS = "staging", "previous"
 
 
@@ -110,12 +117,13 @@ def recover(destination: Path) -> None:
 
 
 def _keep_foreign(destination: Path, folder: Path) -> None:
-    status = load_status(destination)
-    if status is None:
+    if not destination.is_dir():
         return
+    status = readable_status(destination)
+    published = {*(status.files if status else _PUBLISHED), *FAILURE_FILES}
     for path in destination.iterdir():
         copy = folder / path.name
-        if path.name in status.files or copy.exists():
+        if path.name in published or copy.exists():
             continue
         if path.is_dir():
             shutil.copytree(path, copy, symlinks=True)

@@ -54,6 +54,16 @@ def load_status(folder: Path) -> Status | None:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         known = {f.name: plain[f.name] for f in fields(Status)}
+        if known["outcome"] not in ("ok", "failed") or not isinstance(known["parameters"], dict):
+            raise ValueError("no outcome of a run")
         return Status(**{**known, "files": tuple(known["files"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged ({error!r}). Run its notebook again.") from error
+
+
+def readable_status(folder: Path) -> Status | None:
+    """The same for a run that is about to replace it; a damaged one counts as none."""
+    try:
+        return load_status(folder)
+    except DataError:
+        return None

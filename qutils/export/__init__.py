@@ -1,34 +1,73 @@
 """Exporters, one file a format; EXPORTERS maps a target to the one that writes for it.
 
 The package is callable: ``qutils.export(sim, path)`` is ``qutils.export.export(sim, path)``,
-whichever was imported first.
+whichever was imported first. Importing it imports no exporter, and so neither torch nor another
+framework.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from qutils.errors import UnsupportedError
-from qutils.export.onnx import export_float, export_onnx
-from qutils.simulate import SimulatedModel
+from qutils.errors import InvalidInputError, UnsupportedError
 
-EXPORTERS: dict[str, Callable[[SimulatedModel, Path], Path]] = {"onnxruntime": export_onnx}
+if TYPE_CHECKING:
+    from qutils.export.onnx import export_float as export_float
+    from qutils.export.onnx import export_onnx as export_onnx
+    from qutils.simulate import SimulatedModel
+
+Exporter = Callable[["SimulatedModel", Path], Path]
+
+
+def _late(module: str, name: str) -> Exporter:
+    """An exporter of this package whose module is imported when it is called."""
+
+    def exporter(sim: SimulatedModel, path: Path) -> Path:
+        write: Exporter = getattr(import_module(f"qutils.export.{module}"), name)
+        return write(sim, path)
+
+    return exporter
+
+
+EXPORTERS: dict[str, Exporter] = {
+    "onnxruntime": _late("onnx", "export_onnx"),
+    "openvino": _late("onnx", "export_onnx"),
+    "tensorrt": _late("tensorrt", "export_tensorrt"),
+    "litert": _late("litert", "export_litert"),
+    "executorch": _late("executorch", "export_executorch"),
+    "inductor": _late("inductor", "export_inductor"),
+}
 
 
 def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> Path:
     """Write a simulated model for a runtime; returns the path written.
 
+    The file computes what was simulated in any runtime whose kernels sum exactly.
+    ``runtimes.load(path)`` sees to that; a plain ONNX Runtime session on an x86 CPU without VNNI
+    needs ``session.x64quantprecision`` (see ``qutils.runtimes.onnxruntime``).
+
     Args:
         target: the runtime; default is the one the model was placed for.
 
     Raises:
+        InvalidInputError: unknown target, or not a simulated model.
         UnsupportedError: the model was placed for another target, or the target has no integer
             kernel for the recipe.
     """
-    name = target or sim.target.name
+    from qutils.graph import target as known_target
+    from qutils.simulate import SimulatedModel
+
+    if not isinstance(sim, SimulatedModel):
+        raise InvalidInputError(
+            f"export takes a simulated model, got {type(sim).__name__}: make one with "
+            "q.calibrate(model, batches), or write a float model with q.export_float"
+        )
+    name = known_target(target or sim.target.name).name
     if name != sim.target.name:
         raise UnsupportedError(
             f"this model was calibrated for {sim.target.name}; "
@@ -43,6 +82,15 @@ class _CallablePackage(ModuleType):
     def __call__(self, sim: SimulatedModel, path: str | Path, target: str | None = None) -> Path:
         """See ``export``."""
         return export(sim, path, target)
+
+
+if not TYPE_CHECKING:  # a type checker reads the imports above
+
+    def __getattr__(name):
+        """The exporters of ONNX, imported when they are first used (PEP 562)."""
+        if name not in ("export_float", "export_onnx"):
+            raise AttributeError(f"module 'qutils.export' has no attribute {name!r}")
+        return getattr(import_module("qutils.export.onnx"), name)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

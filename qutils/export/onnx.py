@@ -15,9 +15,12 @@ import torch
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from torch import nn
 
-from qutils.convert import convert, quiet
+from qutils.convert import convert
 from qutils.errors import UnsupportedError
+from qutils.export.integers import drop_unused, keep_integers
 from qutils.files import atomic_path
+from qutils.graph.nodes import argument, op_name
+from qutils.graph.quiet import quiet
 from qutils.simulate import SimulatedModel
 
 OPSET = 18
@@ -45,8 +48,16 @@ def export_float(model: nn.Module, input_shape: tuple[int, ...], path: Path) -> 
     return save(to_onnx(copy.deepcopy(model).eval(), input_shape), path)
 
 
-def to_onnx(module: nn.Module, input_shape: tuple[int, ...]) -> ModelProto:
-    """Translate a module ``[N, *input_shape] -> [N, ...]`` and compact the result."""
+def to_onnx(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    rewrite: Callable[[GraphProto], None] = keep_integers,
+) -> ModelProto:
+    """Translate a module ``[N, *input_shape] -> [N, ...]`` and compact the result.
+
+    Args:
+        rewrite: what the runtime needs changed; ONNX Runtime unless given.
+    """
     example = torch.zeros(2, *input_shape)
     try:
         with quiet(), contextlib.redirect_stdout(io.StringIO()):  # the exporter prints progress
@@ -66,7 +77,18 @@ def to_onnx(module: nn.Module, input_shape: tuple[int, ...]) -> ModelProto:
     except Exception as error:
         raise UnsupportedError(f"torch.onnx cannot translate the graph: {_root(error)}") from error
     assert program is not None
-    return compact(program.model_proto)
+    _check_pools(program.exported_program)
+    return compact(program.model_proto, rewrite)
+
+
+def _check_pools(program: torch.export.ExportedProgram | None) -> None:
+    """ONNX's AveragePool knows no other divisor; the exporter would drop it without a word."""
+    for node in program.graph.nodes if program is not None else ():
+        if op_name(node).startswith("avg_pool") and argument(node, 6) is not None:
+            raise UnsupportedError(
+                f"ONNX has no average pooling with divisor_override={argument(node, 6)}: leave it "
+                "out, and put the factor into the next layer"
+            )
 
 
 def _root(error: BaseException) -> str:
@@ -107,7 +129,7 @@ def save(model: ModelProto, path: Path) -> Path:
     return Path(path)
 
 
-def compact(model: ModelProto) -> ModelProto:
+def compact(model: ModelProto, rewrite: Callable[[GraphProto], None] = keep_integers) -> ModelProto:
     """Drop what no runtime reads: source traces, value types, identities, long names, zero points.
 
     Names matter in small models: 50 layers of four Q/DQ nodes carry some 20 kB of them. Input and
@@ -121,6 +143,8 @@ def compact(model: ModelProto) -> ModelProto:
     _share_initializers(model)
     _fold_casts(model)
     _settle_constants(model)
+    rewrite(graph)
+    drop_unused(graph)
     _rename(model)
     return model
 
@@ -141,7 +165,7 @@ def _fold_casts(model: ModelProto) -> None:
         graph.initializer.append(tensor)
         stored[tensor.name] = tensor
         graph.node.remove(node)
-    _drop_unused(model)
+    drop_unused(model.graph)
     _share_initializers(model)
 
 
@@ -163,7 +187,7 @@ def _settle_constants(model: ModelProto) -> None:
         for reader in [n for n in graph.node if node.output[0] in n.input]:
             graph.node.insert(place, _own_weight(graph, stored, node, reader))
         graph.node.remove(node)
-    _drop_unused(model)
+    drop_unused(model.graph)
 
 
 def _own_weight(
@@ -192,14 +216,7 @@ def _share_initializers(model: ModelProto) -> None:
         alias[tensor.name] = first.setdefault(key, tensor.name)
     for node in graph.node:
         node.input[:] = [alias.get(name, name) for name in node.input]
-    _drop_unused(model)
-
-
-def _drop_unused(model: ModelProto) -> None:
-    graph = model.graph
-    used = {name for node in graph.node for name in node.input} | {o.name for o in graph.output}
-    for tensor in [t for t in graph.initializer if t.name not in used]:
-        graph.initializer.remove(tensor)
+    drop_unused(model.graph)
 
 
 def _rename(model: ModelProto) -> None:

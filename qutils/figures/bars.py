@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from qutils.figures import marks
 from qutils.figures.rows import checked
 from qutils.figures.theme import (
     BLACK,
@@ -50,7 +51,7 @@ def latency_bars(df: pd.DataFrame) -> Figure:
     needed = ("model", "batch", "file", "session", "median_ms", "iqr_ms", "over_float", "threads")
     models, batches = _distinct(checked(df, needed), "model"), _distinct(df, "batch")
     count = df.groupby(["model", "batch"]).size().max()
-    height = 0.8 + len(batches) * (0.9 + 0.34 * count)
+    height = 0.8 + len(batches) * (1.0 + 0.34 * count)
     figure, grid = _panels(len(batches), len(models), (1.8 + 4.2 * len(models), height))
     for i, batch in enumerate(batches):
         for j, model in enumerate(models):
@@ -175,6 +176,7 @@ def step_bars(df: pd.DataFrame) -> Figure:
 
 def _panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Any]:
     figure = Figure(figsize=size, layout="constrained")
+    marks.apart(figure)
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
@@ -218,7 +220,7 @@ def _file_label(row: pd.Series) -> str:
 
 
 def _latency_text(row: pd.Series) -> str:
-    text = f"{row['median_ms']:.3g} ms"
+    text = f"{row['median_ms']:#.3g}".rstrip(".") + " ms"
     return text if row["file"] == "FP32" else f"{text}, {row['over_float']:.2f} of FP32"
 
 

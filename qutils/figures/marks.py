@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from qutils.errors import InvalidInputError
@@ -63,27 +66,24 @@ def draw_point(axes: Axes, x: float, row: pd.Series, xerr: float | None = None) 
     )
 
 
-def draw_reference(axes: Axes, top1: float, label: bool = True) -> None:
-    """FP32 as a grey dashed line, labelled at its left end."""
-    axes.axhline(top1, **REFERENCE)
-    if label:
-        axes.annotate(
-            f"FP32 {top1:.1f} %",
-            (0, top1),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 3),
-            textcoords="offset points",
-            color=REFERENCE["color"],
-            fontsize="small",
-        )
+def legend(
+    figure: Figure,
+    summary: pd.DataFrame,
+    *,
+    note: str,
+    lines: Iterable[float] = (),
+    star: bool = False,
+) -> None:
+    """One legend below all panels, with only what occurs, and a note on the intervals.
 
-
-def legend(figure: Figure, summary: pd.DataFrame, *, lines: bool, note: str) -> None:
-    """One legend below all panels, with only what occurs, and a note on the intervals."""
-    handles = [line(method_label(m), color=method_color(m)) for m in values(summary, "method")]
-    bits = values(summary, "activation_bits")
-    if lines and len(bits) > 1:
-        handles += [line(f"activations {int(b)} bit", linestyle=line_style(b)) for b in bits]
+    ``lines`` are the activation bits that lines are drawn for; told where there are several bits.
+    ``star``: FP32 has a point of its own, a star.
+    """
+    handles = [line("FP32", **REFERENCE, marker="*" if star else None, markersize=9)]
+    handles += [line(method_label(m), color=method_color(m)) for m in values(summary, "method")]
+    if len(values(summary, "activation_bits")) > 1:
+        bits = sorted({int(b) for b in lines})
+        handles += [line(f"activations {b} bit", linestyle=line_style(b)) for b in bits]
     grains = values(summary, "granularity")
     if len(grains) > 1:
         handles += [_dot(g.replace("_", " "), GREY, MARKERS.get(g, "o")) for g in grains]
@@ -104,8 +104,9 @@ def _dot(label: str, color: str, shape: str, face: str | None = None) -> Line2D:
 
 
 def place_legend(figure: Figure, handles: list[Line2D], note: str) -> None:
-    """The legend below all panels, titled with what the bars mean."""
-    columns = min(4, len(handles))
+    """The legend below all panels, in rows of equal length, titled with what the bars mean."""
+    rows = math.ceil(len(handles) / 4)
+    columns = math.ceil(len(handles) / rows)
     box = figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=note)
     box.get_title().set_fontsize("small")
 
@@ -120,6 +121,22 @@ def values(summary: pd.DataFrame, column: str) -> list[Any]:
     return sorted(summary[column].dropna().unique())
 
 
-def title(axes: Axes, model: str) -> None:
-    """The model above its panel."""
-    axes.set_title(model_label(model))
+def title(axes: Axes, model: str, fp32: float | None = None) -> None:
+    """The model above its panel, with the accuracy of FP32 [%] where the panel refers to it."""
+    axes.set_title(model_label(model) if fp32 is None else heading(model, fp32))
+
+
+def heading(model: str, fp32: float) -> str:
+    """A model and the accuracy of its FP32 network [%].
+
+    >>> heading("resnet8", 93.29)
+    'ResNet-8 (FP32 93.3 %)'
+    """
+    return f"{model_label(model)} (FP32 {fp32:.1f} %)"
+
+
+def apart(figure: Figure) -> None:
+    """Room between rows of panels: the numbers of one do not run into the title of the next."""
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(h_pad=0.1, w_pad=0.08)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from qutils.bench.accuracy import wilson
 from qutils.errors import InvalidInputError
 from qutils.figures.theme import method_label
 
@@ -51,8 +52,11 @@ def reference(df: pd.DataFrame) -> pd.Series:
 def over_seeds(df: pd.DataFrame, extra: Sequence[str] = ()) -> pd.DataFrame:
     """One row per setting: ``mean``, ``low``, ``high`` of top-1 over seeds [%], and their ``n``.
 
-    ``low`` and ``high`` are the extremes; ``extra`` columns take their median.
+    ``low`` and ``high`` are the extremes; ``extra`` columns take their median, and so do the
+    ``pictures`` scored, where the rows tell them (``top1_n``).
     """
+    if "top1_n" in df:
+        df, extra = df.assign(pictures=df["top1_n"].astype(float)), (*extra, "pictures")
     groups = df.groupby(list(SETTING), dropna=False, sort=True)
     top1 = groups["top1"].agg(["mean", "min", "max", "count"])
     top1.columns = pd.Index(["mean", "low", "high", "n"])
@@ -82,9 +86,12 @@ def in_order(df: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
 
 
 def seeds_note(summary: pd.DataFrame) -> str:
-    """What the bars show and how many seeds each method has, for the foot of a figure."""
+    """What the bars show and how many seeds each method has, for the foot of a figure.
+
+    Of single runs it tells how far chance in the choice of the pictures reaches.
+    """
     if summary["n"].max() < 2:
-        return "single runs, no interval"
+        return _single_runs(summary)
     counts = [
         f"{span(rows['n'])} ({method_label(str(method))})"
         for method, rows in summary.groupby("method")
@@ -92,10 +99,37 @@ def seeds_note(summary: pd.DataFrame) -> str:
     return f"point: mean, bar: lowest to highest seed, n = {', '.join(counts)}"
 
 
+def half_widths(summary: pd.DataFrame) -> pd.Series:
+    """Half the 95 % interval (Wilson) of each mean over its ``pictures`` [points of top-1].
+
+    >>> half_widths(pd.DataFrame({"mean": [93.0], "pictures": [10_000]})).round(2).tolist()
+    [0.5]
+    """
+    ends = [
+        wilson(round(mean * pictures / 100), int(pictures))
+        for mean, pictures in zip(summary["mean"], summary["pictures"], strict=True)
+    ]
+    return pd.Series([(high - low) / 2 for low, high in ends], summary.index)
+
+
+def _single_runs(summary: pd.DataFrame) -> str:
+    if "pictures" not in summary or summary["pictures"].isna().any():
+        return "single runs, no interval"
+    half = half_widths(summary)
+    ends = " to ".join(dict.fromkeys(f"{width:.1f}" for width in (half.min(), half.max())))
+    counts = " to ".join(f"{n:,}" for n in sorted(set(_ends(summary["pictures"]))))
+    return f"single runs; 95 % interval of one point: ± {ends} points, n = {counts}"
+
+
+def _ends(counts: pd.Series) -> tuple[int, int]:
+    """Smallest and largest of some counts."""
+    return int(counts.min()), int(counts.max())
+
+
 def span(counts: pd.Series) -> str:
-    """Smallest and largest of some counts.
+    """The same in words.
 
     >>> span(pd.Series([3, 1, 3])), span(pd.Series([3, 3]))
     ('1 to 3', '3')
     """
-    return " to ".join(str(n) for n in sorted({int(counts.min()), int(counts.max())}))
+    return " to ".join(str(n) for n in sorted(set(_ends(counts))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -30,6 +31,8 @@ OBSERVER_COLORS = {
     "mse": GREEN,
     "entropy": BLACK,
 }
+#: Always this colour for this granularity.
+GRANULARITY_COLORS = {"per_tensor": ORANGE, "per_channel": BLUE, "per_group": GREEN}
 #: Always this colour for this family of methods; its members are lighter shades.
 METHOD_COLORS = {"fp32": GREY, "ptq": VERMILLION, "qat": BLUE}
 
@@ -43,6 +46,10 @@ MODEL_LABELS = {
 }
 #: FP32 is a reference: grey and dashed.
 REFERENCE: dict[str, Any] = {"color": GREY, "linestyle": (0, (5, 3)), "linewidth": 1.3, "zorder": 1}
+
+#: matplotlib's settings are the process's: whoever sets or reads them for a figure holds this. A
+#: notebook draws on two threads, since JupyterLab hands moves of a widget to one of their own.
+DRAWING = threading.RLock()
 
 _RC: Any = {
     "figure.dpi": 100,
@@ -63,7 +70,7 @@ def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context():
+        with DRAWING, mpl.rc_context():
             mpl.rcdefaults()
             mpl.rcParams.update(sns.plotting_context("notebook", font_scale=0.85))
             mpl.rcParams.update(sns.axes_style("whitegrid"))
@@ -136,7 +143,7 @@ def model_label(model: str) -> str:
 def to_svg(figure: Figure) -> str:
     """The figure as SVG text; the same figure gives the same text."""
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": _RC["svg.hashsalt"]}):
+    with DRAWING, mpl.rc_context({"svg.hashsalt": _RC["svg.hashsalt"]}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue().decode()
 

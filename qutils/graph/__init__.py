@@ -1,5 +1,6 @@
 """Capture a float model as a graph, fold its BatchNorm, plan where quantizers go."""
 
+from qutils.graph.bias import with_own_biases
 from qutils.graph.capture import Captured, capture
 from qutils.graph.placement import Bias, Placement, Site, place
 from qutils.graph.targets import TARGETS, Target, target
@@ -14,4 +15,5 @@ __all__ = [
     "capture",
     "place",
     "target",
+    "with_own_biases",
 ]

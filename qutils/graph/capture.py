@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from dataclasses import dataclass
 
@@ -13,19 +14,29 @@ from torch.fx.graph import CodeGen
 
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph.fold import fold_batch_norm
-from qutils.graph.nodes import attribute, op_name
+from qutils.graph.nodes import layer_of, op_name, read_by
+from qutils.graph.norm import replace_batch_norm
+from qutils.graph.quiet import quiet
 from qutils.graph.rewrite import rewrite
 
 
 @dataclass(frozen=True)
 class Captured:
-    """A float graph, BatchNorm folded, with one input of shape ``[N, *input_shape]``."""
+    """A float graph, BatchNorm folded, with one input of shape ``[N, *input_shape]``.
+
+    ``own_biases`` where ``with_own_biases`` gave layers a bias that the model has not.
+    """
 
     module: GraphModule
     input_shape: tuple[int, ...]
+    own_biases: bool = False
 
     def check(self, x: Tensor) -> None:
         """Raise InvalidInputError unless ``x`` is ``[N, *input_shape]`` floats."""
+        if not isinstance(x, Tensor):
+            raise InvalidInputError(
+                f"the model takes a torch tensor, got {type(x).__name__}: torch.from_numpy(x)"
+            )
         if tuple(x.shape[1:]) != self.input_shape:
             wanted = ", ".join(map(str, ["N", *self.input_shape]))
             raise InvalidInputError(
@@ -40,22 +51,27 @@ def capture(model: nn.Module, example: Tensor) -> Captured:
     The caller's model is copied, never changed. ``example`` is ``[N, ...]``, any N.
 
     Raises:
-        InvalidInputError: a parameter or buffer holds NaN or Inf or is not float32 (it is named);
-            the model does not run on the example.
+        InvalidInputError: no module; a parameter or buffer holds NaN or Inf or is not float32 (it
+            is named); the model does not run on the example.
         UnsupportedError: ``torch.export`` cannot trace the model, or it does not map one tensor to
             one tensor; the reason is given.
     Source: ``torch.export``; folding as in Nagel et al. 2021, section 3.2.
     """
+    if not isinstance(model, nn.Module):
+        raise InvalidInputError(
+            f"the model is a {type(model).__name__}: give an nn.Module that is made already"
+        )
     if example.ndim < 2 or len(example) == 0:
         raise InvalidInputError(
             f"an example input needs a batch and more axes, got {list(example.shape)}"
         )
     _check_dtype(example)
-    _check_tensors(model)
+    check_tensors(model)
     model = _own_copy(model)
     _check_runs(model, _two(example))
     module = _flatten(_export(model, _two(example)))
     fold_batch_norm(module)
+    replace_batch_norm(module)
     rewrite(module)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
@@ -72,7 +88,7 @@ def _check_dtype(x: Tensor) -> None:
         raise InvalidInputError(f"the model takes float32 input, got {x.dtype}: call .float()")
 
 
-def _check_tensors(model: nn.Module) -> None:
+def check_tensors(model: nn.Module) -> None:
     """Raise InvalidInputError for a parameter or buffer that is not finite float32."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if not tensor.dtype.is_floating_point:
@@ -126,8 +142,7 @@ def _two(example: Tensor) -> Tensor:
 def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
     dynamic = ({0: torch.export.Dim.DYNAMIC},)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet(below=logging.ERROR, prints=True):
             program = torch.export.export(model, (example,), dynamic_shapes=dynamic)
             functional: torch.export.ExportedProgram = program.run_decompositions({})
             return functional  # no in-place ops
@@ -155,6 +170,11 @@ def _flatten(program: torch.export.ExportedProgram) -> GraphModule:
     output.args = (results[0],)
     graph.set_codegen(CodeGen())
     for node in list(graph.nodes):
+        if op_name(node) in ("dropout", "native_dropout") and node.args[2] and node.args[1]:
+            raise UnsupportedError(
+                f"dropout in module {layer_of(node)!r} stays random in eval mode "
+                "(F.dropout(..., training=True)): write training=self.training"
+            )
         if op_name(node) in ("clone", "dropout", "alias", "detach") and node.op == "call_function":
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
@@ -166,5 +186,4 @@ def _flatten(program: torch.export.ExportedProgram) -> GraphModule:
 
 def parameters_of(module: GraphModule) -> dict[str, Tensor]:
     """The tensors the graph reads, by dotted name."""
-    names = [str(n.target) for n in module.graph.nodes if n.op == "get_attr"]
-    return {name: attribute(module, name) for name in names}
+    return read_by(module, module.graph.nodes)

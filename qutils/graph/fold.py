@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from qutils.graph.nodes import argument, attribute, constant, op_name
+from qutils.graph.nodes import argument, attribute, constant, is_settled, op_name
 
-FOLDABLE = ("conv1d", "conv2d", "linear")
+FOLDABLE = ("conv1d", "conv2d", "conv3d", "linear")
 BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
 
 
@@ -60,7 +60,7 @@ def fold_batch_norm(module: GraphModule) -> int:
     return folds
 
 
-def _statistics(node: Node) -> tuple[Node, float] | None:
+def statistics(node: Node) -> tuple[Node, float] | None:
     """The normalized input and eps of a BatchNorm node in eval mode."""
     if op_name(node) == "batch_norm":
         training, eps = node.args[5], node.args[7]
@@ -71,7 +71,7 @@ def _statistics(node: Node) -> tuple[Node, float] | None:
 
 
 def _fold_one(module: GraphModule, node: Node) -> bool:
-    found = _statistics(node)
+    found = statistics(node)
     if found is None:
         return False
     layer, eps = found
@@ -79,38 +79,42 @@ def _fold_one(module: GraphModule, node: Node) -> bool:
         return False
     if op_name(layer) == "linear" and layer.meta["val"].ndim != 2:
         return False  # the channels that BatchNorm sees are axis 1, those of the layer the last
-    weight = constant(module, layer.args[1])
-    if weight is None:
+    operands = (layer.args[1], argument(layer, 2), *node.args[1:5])
+    if not all(is_settled(module, operand) for operand in operands):
+        return False  # a bias computed in the graph, say, would be lost
+    weight, bias, gamma, beta, mean, variance = (constant(module, x) for x in operands)
+    if weight is None or mean is None or variance is None:
         return False
-    gamma, beta, mean, variance = (constant(module, node.args[i]) for i in range(1, 5))
-    if mean is None or variance is None:
-        return False
-    bias = constant(module, argument(layer, 2))
     new_weight, new_bias = folded(weight, bias, gamma, beta, mean, variance, eps)
     weight_path = str(layer.args[1].target)  # type: ignore[union-attr]
-    bias_path = str(argument(layer, 2).target) if bias is not None else _bias_path(weight_path)
+    bias_name = str(argument(layer, 2).target) if bias is not None else bias_path(weight_path)
     with module.graph.inserting_before(layer):
-        weight_node = _new_parameter(module, weight_path, new_weight, layer)
-        bias_node = _new_parameter(module, bias_path, new_bias, layer)
+        weight_node = new_parameter(module, weight_path, new_weight, layer)
+        bias_node = new_parameter(module, bias_name, new_bias, layer)
     layer.args = (layer.args[0], weight_node, bias_node, *layer.args[3:])
-    result = node
-    if op_name(node) != "batch_norm":  # returns a tuple: (output, mean, rstd)
-        result = next(user for user in node.users if user.args[1] == 0)
-    result.replace_all_uses_with(layer)
-    for user in [u for u in node.users if u is not layer]:
-        module.graph.erase_node(user)
-    module.graph.erase_node(node)
+    replace_norm(module, node, layer)
     return True
 
 
-def _bias_path(weight_path: str) -> str:
+def replace_norm(module: GraphModule, node: Node, by: Node) -> None:
+    """Give the readers of a BatchNorm another node, and erase it."""
+    result = node
+    if op_name(node) != "batch_norm":  # returns a tuple: (output, mean, rstd)
+        result = next(user for user in node.users if user.args[1] == 0)
+    result.replace_all_uses_with(by)
+    for user in [u for u in node.users if u is not by]:
+        module.graph.erase_node(user)
+    module.graph.erase_node(node)
+
+
+def bias_path(weight_path: str) -> str:
     """Where the bias of a layer without one goes: ``stem.weight -> stem.bias``."""
     parent, _, leaf = weight_path.rpartition(".")
     bias = "bias" if leaf == "weight" else f"{leaf}_bias"
     return f"{parent}.{bias}" if parent else bias
 
 
-def _new_parameter(module: GraphModule, path: str, value: Tensor, layer: Node) -> Node:
+def new_parameter(module: GraphModule, path: str, value: Tensor, layer: Node) -> Node:
     """Store ``value`` under ``path``, or under a fresh name where others than ``layer`` read it."""
     names = (f"{path}_{n}" if n > 1 else path for n in count(1))
     path = next(name for name in names if _is_free(module, name, layer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -19,6 +20,12 @@ def op_name(node: Node) -> str:
         return "getitem"
     schema = getattr(node.target, "_schema", None)
     return str(schema.name).split("::")[-1] if schema is not None else str(node.target)
+
+
+def made_by(node: Node) -> Node:
+    """The node that computes: an item of a tuple, an LSTM's say, goes by what made the tuple."""
+    source = node.args[0] if op_name(node) == "getitem" else node
+    return source if isinstance(source, Node) else node
 
 
 def layer_of(node: Node) -> str:
@@ -39,6 +46,24 @@ def constant(module: GraphModule, node: Any) -> Tensor | None:
         value = attribute(module, str(node.target))
         return value if isinstance(value, Tensor) else None
     return None
+
+
+def stored(module: GraphModule, name: str) -> Tensor:
+    """The tensor that the ``get_attr`` node called ``name`` reads: a weight, by its site's node."""
+    node = next(n for n in module.graph.nodes if n.name == name)
+    value: Tensor = attribute(module, str(node.target))
+    return value.detach()
+
+
+def read_by(module: GraphModule, nodes: Iterable[Node]) -> dict[str, Tensor]:
+    """The stored tensors that these nodes read, lists of them included, by name."""
+    sources = (source for node in nodes for source in node.all_input_nodes)
+    return {str(s.target): attribute(module, str(s.target)) for s in sources if s.op == "get_attr"}
+
+
+def is_settled(module: GraphModule, operand: Any) -> bool:
+    """Whether an operand is absent or stored in the module: not computed when the graph runs."""
+    return operand is None or constant(module, operand) is not None
 
 
 def is_float(node: Node) -> bool:
@@ -75,3 +100,11 @@ def clip_range(node: Node) -> tuple[float, float]:
 def argument(node: Node, index: int, default: Any = None) -> Any:
     """Positional argument ``index``, or ``default`` when it was left out."""
     return node.args[index] if index < len(node.args) else default
+
+
+def insert(before: Node, target: Any, args: tuple[Any, ...], value: Tensor) -> Node:
+    """A new call in front of ``before``, of the same layer; ``value`` is the shape it makes."""
+    with before.graph.inserting_before(before):
+        node = before.graph.call_function(target, args)
+    node.meta = {**before.meta, "val": value}
+    return node

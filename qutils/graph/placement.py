@@ -16,10 +16,13 @@ from qutils.graph.nodes import (
     float_inputs,
     is_float,
     layer_of,
+    made_by,
     op_name,
 )
 from qutils.graph.targets import Target
 
+#: So many operators without kernel are named in a message.
+SPOKEN = 8
 Role = Literal["boundary", "weight", "activation"]
 
 
@@ -29,6 +32,7 @@ class Site:
 
     ``ceiling`` is the largest value that a fused activation lets through (6 behind a ReLU6). A
     range that ends there expresses the activation; one that reached further could not replace it.
+    ``fixed`` is the range that the kernel's result always has, if it has one.
     """
 
     name: str  # "stage1.conv1", "stage1.conv1.weight", "input"
@@ -36,6 +40,7 @@ class Site:
     node: str
     layer: str
     ceiling: float = math.inf
+    fixed: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class Placement:
     """All sites of a graph.
 
     ``sites`` maps node names to the site that quantizes their value; pass-through nodes appear in
-    ``shared`` with the node whose site they keep. ``float_nodes`` stay in float.
+    ``shared`` with the node whose site they keep. ``float_nodes`` stay in float; those at the very
+    end have no site.
     """
 
     sites: dict[str, Site]
@@ -69,8 +75,8 @@ def place(module: GraphModule, target: Target, *, allow_float: bool = False) -> 
         allow_float: keep operators without an integer kernel in float instead of refusing them.
 
     Raises:
-        UnsupportedError: an operator has no integer kernel on the target; it is named with the
-            module it came from.
+        UnsupportedError: operators have no integer kernel on the target; all are named, with the
+            modules they came from.
     """
     return _Planner(module, target, allow_float).plan()
 
@@ -81,6 +87,7 @@ class _Planner:
         self.sites: dict[str, Site] = {}
         self.shared: dict[str, str] = {}
         self.float_nodes: list[str] = []
+        self.refused: list[Node] = []
         self.fused: set[str] = set()
         self.names: set[str] = set()
 
@@ -90,6 +97,9 @@ class _Planner:
                 self._add(node, "boundary", "input")
             elif node.op == "call_function" and is_float(node) and node.name not in self.fused:
                 self._visit(node)
+        if self.refused and not self.allow_float:
+            raise self._unsupported()
+        self._drop_addends()
         self._drop_unread()
         return Placement(self.sites, self.shared, tuple(self._biases()), tuple(self.float_nodes))
 
@@ -105,14 +115,25 @@ class _Planner:
             for source in float_inputs(node):
                 self._constant(source)
             self._add(self._fuse(node), "activation", layer_of(node))
-        elif self.allow_float:
+        else:
+            if not (op in self.target.float_endings and _is_last(node)):
+                self.refused.append(node)
             self.float_nodes.append(node.name)
             self._add(node, "activation", layer_of(node))
-        else:
-            raise UnsupportedError(
-                f"operator {_spoken(node)} has no integer kernel on {self.target.name}: replace "
-                "it, or keep it in float with allow_float=True (--allow-float on the command line)"
-            )
+
+    def _unsupported(self) -> UnsupportedError:
+        computing = [
+            node for node in self.refused if float_inputs(made_by(node))
+        ]  # not zeros for an LSTM
+        named = list(dict.fromkeys(_spoken(node) for node in computing or self.refused))
+        some = ", ".join(named[:SPOKEN]) + (
+            f" and {len(named) - SPOKEN} more" * (len(named) > SPOKEN)
+        )
+        have, them = ("operator {} has", "it") if len(named) == 1 else ("operators {} have", "them")
+        return UnsupportedError(
+            f"{have.format(some)} no integer kernel on {self.target.name}: replace {them}, or keep "
+            f"{them} in float with allow_float=True (--allow-float on the command line)"
+        )
 
     def _weight(self, node: Node) -> Node | None:
         weight = argument(node, 1)
@@ -148,25 +169,43 @@ class _Planner:
             unique, count = f"{name}_{count}", count + 1
         self.names.add(unique)
         ceiling = clip_range(node)[1] if node.name in self.fused else math.inf
-        self.sites[node.name] = Site(unique, role, node.name, layer_of(axis_of or node), ceiling)
+        layer = layer_of(axis_of or node)
+        fixed = self.target.fixed_ranges.get(op_name(node))
+        self.sites[node.name] = Site(unique, role, node.name, layer, ceiling, fixed)
+
+    def _drop_addends(self) -> None:
+        """A layer whose kernel takes in the sum behind it hands its result over unrounded."""
+        for node in self.module.graph.nodes:
+            if op_name(node) != "add" or node.name in self.float_nodes:
+                continue
+            addends = float_inputs(node)
+            taken = [
+                a for a in addends if op_name(a) in self.target.takes_in_sums and len(a.users) == 1
+            ]
+            if taken and len(addends) == 2 and all(a.op != "get_attr" for a in addends):
+                self.sites.pop(taken[0].name, None)
 
     def _drop_unread(self) -> None:
-        """The network's output stays float where the target has a kernel with float output."""
+        """The network's output stays float behind float operators or a kernel with float output."""
         if self.target.quantize_output:
             return
         output = next(n for n in self.module.graph.nodes if n.op == "output")
         last = output.args[0]
-        if not isinstance(last, Node) or len(last.users) != 1:
-            return
-        source = last
-        while source.name in self.shared and len(source.users) == 1:
-            source = float_inputs(source)[0]
-        chain_has_kernel = op_name(source) in self.target.float_output
-        if chain_has_kernel and source is last and source.name in self.sites:
-            del self.sites[source.name]
+        while last.name in self.float_nodes and len(last.users) == 1:
+            del self.sites[last.name]
+            if len(float_inputs(last)) != 1:
+                return
+            last = float_inputs(last)[0]
+        while last.name in self.shared and len(last.users) == 1:
+            last = float_inputs(last)[0]
+        only = len(last.users) == 1 and last.name in self.sites
+        if only and op_name(last) in self.target.float_output:
+            del self.sites[last.name]
 
     def _biases(self) -> list[Bias]:
-        found = []
+        found: list[Bias] = []
+        if self.target.bias == "float":
+            return found
         for node in self.module.graph.nodes:
             bias = argument(node, 2) if op_name(node) in self.target.weighted else None
             if not isinstance(bias, Node) or constant(self.module, bias) is None:
@@ -177,6 +216,11 @@ class _Planner:
             if site is not None and weight is not None:
                 found.append(Bias(node.name, bias.name, site.name, weight.name))
         return found
+
+
+def _is_last(node: Node) -> bool:
+    """Whether the node's value is the network's output and nothing else."""
+    return all(user.op == "output" for user in node.users)
 
 
 def _keeps_values(node: Node) -> bool:
@@ -196,12 +240,13 @@ def _is_integer_form(node: Node) -> bool:
         return len(float_inputs(node)) == operands and bool(node.kwargs.get("alpha", 1) == 1)
     if op == "adaptive_avg_pool2d":
         return set(argument(node, 1)) == {1}
+    if op.startswith("avg_pool"):  # kernels divide by the size of the window, by nothing else
+        return argument(node, 6) is None
     return True
 
 
 def _spoken(node: Node) -> str:
-    """An operator for a message: ``aten.gelu in module 'act'``; an item goes by its tuple."""
-    source = node.args[0] if op_name(node) == "getitem" else node
-    made_by = source if isinstance(source, Node) else node
-    op = "batch_norm" if "batch_norm" in op_name(made_by) else op_name(made_by)
-    return f"aten.{op} in module {layer_of(made_by)!r}"
+    """An operator for a message: ``aten.gelu in module 'act'``."""
+    maker = made_by(node)
+    op = "batch_norm" if "batch_norm" in op_name(maker) else op_name(maker)
+    return f"aten.{op} in module {layer_of(maker)!r}"

@@ -8,37 +8,41 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from qutils.graph.nodes import argument, clip_range, is_float, op_name
+from qutils.graph.nodes import argument, clip_range, insert, is_float, op_name
+from qutils.graph.pools import rewrite_pools
+
+#: What only picks or arranges values: ``clip(move(x)) = move(clip(x))``.
+_MOVES = ("max_pool1d", "max_pool2d", "max_pool3d", "flatten", "reshape")
 
 
 def rewrite(module: GraphModule) -> None:
     """Apply every rewrite to ``module``, in place (it is the capture's own copy)."""
-    _replace_spatial_mean(module)
+    rewrite_pools(module)
+    _replace_splits(module)
+    _replace_silu(module)
+    _linear_on_rows(module)
     _restore_flatten(module)
     _replace_views(module)
     _replace_clamp_at_zero(module)
+    _hoist_clips(module)
     _channels_last(module)
 
 
-def _replace_spatial_mean(module: GraphModule) -> None:
-    """``mean(x, [2, 3])`` becomes global average pooling, which has integer kernels."""
+def _linear_on_rows(module: GraphModule) -> None:
+    """A linear layer on ``[N, ..., C]`` becomes one on the rows ``[N * ..., C]``."""
     graph = module.graph
-    for node in list(graph.nodes):
-        if op_name(node) != "mean" or not isinstance(argument(node, 1), list | tuple):
+    for node in [n for n in graph.nodes if op_name(n) == "linear"]:
+        source, value = node.args[0], node.meta["val"]
+        inner = list(value.shape[1:])
+        if value.ndim < 3 or not all(isinstance(size, int) for size in inner):
             continue
-        source = node.args[0]
-        axes = sorted(a % 4 for a in node.args[1])
-        if not is_float(source) or source.meta["val"].ndim != 4 or axes != [2, 3]:
-            continue
-        with graph.inserting_before(node):
-            pool = graph.call_function(torch.ops.aten.adaptive_avg_pool2d.default, (source, [1, 1]))
-            pool.meta = {**node.meta, "val": source.meta["val"].mean((2, 3), keepdim=True)}
-            last = pool
-            if not argument(node, 2, False):
-                last = graph.call_function(torch.ops.aten.flatten.using_ints, (pool, 1))
-                last.meta = dict(node.meta)
-        node.replace_all_uses_with(last)
-        graph.erase_node(node)
+        rows = source.meta["val"].flatten(0, -2)
+        args = (source, [-1, rows.shape[1]])
+        node.replace_input_with(source, insert(node, torch.ops.aten.reshape.default, args, rows))
+        node.meta = {**node.meta, "val": value.flatten(0, -2)}
+        back = insert(node.next, torch.ops.aten.reshape.default, (node, [-1, *inner]), value)
+        back.meta = {**node.meta, "val": value}
+        node.replace_all_uses_with(back, delete_user_cb=lambda user, back=back: user is not back)
 
 
 def _restore_flatten(module: GraphModule) -> None:
@@ -76,6 +80,48 @@ def _replace_clamp_at_zero(module: GraphModule) -> None:
     for node in module.graph.nodes:
         if op_name(node) in ("clamp", "clamp_min") and clip_range(node) == (0, math.inf):
             node.target, node.args, node.kwargs = torch.ops.aten.relu.default, node.args[:1], {}
+
+
+def _hoist_clips(module: GraphModule) -> None:
+    """``relu(max_pool(x))`` becomes ``max_pool(relu(x))``: the layer that made x absorbs it."""
+    for node in list(module.graph.nodes):
+        low, _ = clip_range(node)
+        if low != 0:
+            continue
+        while op_name(source := node.args[0]) in _MOVES and len(source.users) == 1:
+            before = source.args[0]
+            node.replace_all_uses_with(source)
+            node.args = (before, *node.args[1:])
+            node.meta = {**node.meta, "val": before.meta["val"]}
+            source.replace_input_with(before, node)
+            source.prepend(node)
+
+
+def _replace_splits(module: GraphModule) -> None:
+    """Each part of ``split(x, sizes)`` becomes a slice, which keeps the scale of x."""
+    graph = module.graph
+    for node in [n for n in graph.nodes if op_name(n) in ("split", "split_with_sizes")]:
+        axis, start = argument(node, 2, 0), 0
+        if not all(isinstance(part.shape[axis], int) for part in node.meta["val"]):
+            continue  # along the batch, whose size is open
+        for index, part in enumerate(node.meta["val"]):
+            stop = start + part.shape[axis]
+            for user in [u for u in node.users if u.args[1] == index]:
+                args = (node.args[0], axis, start, stop)
+                new = insert(user, torch.ops.aten.slice.Tensor, args, part)
+                user.replace_all_uses_with(new)
+                graph.erase_node(user)
+            start = stop
+        graph.erase_node(node)
+
+
+def _replace_silu(module: GraphModule) -> None:
+    """``silu(x)`` becomes ``x * sigmoid(x)``: both have integer kernels."""
+    for node in list(module.graph.nodes):
+        if op_name(node) == "silu":
+            x = node.args[0]
+            gate = insert(node, torch.ops.aten.sigmoid.default, (x,), node.meta["val"])
+            node.target, node.args = torch.ops.aten.mul.Tensor, (x, gate)
 
 
 def _channels_last(module: GraphModule) -> None:

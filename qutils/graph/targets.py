@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from qutils.errors import InvalidInputError, UnsupportedError
+from qutils.errors import UnsupportedError, unknown_name
 from qutils.schemes import Recipe
 
 
@@ -13,11 +13,17 @@ from qutils.schemes import Recipe
 class Target:
     """The integer kernels of one runtime, by ATen name.
 
-    ``weighted`` ops take int8 weights and an int32 bias of scale ``input * weight``; ``quantized``
-    ops get an output scale of their own; ``pass_through`` ops keep their input's scale; a
-    ``fused`` activation directly behind an op is absorbed into that op's output range. The network
-    may end in an op of ``float_output`` without quantizing its result. Zero points of
-    ``symmetric_activations`` lie in the middle of the integers, which not every kernel takes.
+    ``weighted`` ops take int8 weights and a ``bias``: int32 of scale ``input * weight``, or float,
+    added once the accumulator is scaled. ``quantized`` ops get an output scale of their own;
+    ``pass_through`` ops keep their input's scale; a ``fused`` activation directly behind an op is
+    absorbed into that op's output range. The network may end in an op of ``float_output`` without
+    quantizing its result, and behind it in one of ``float_endings``, which turn logits into
+    probabilities and stay in float. Zero points of
+    ``symmetric_activations`` lie in the middle of the integers, which not every kernel takes;
+    ``only_symmetric`` kernels take nothing else: int8 activations, -128..127 around 0. The
+    kernel of an op of ``takes_in_sums`` adds another tensor before it rounds: between the op and an
+    ``add`` of its own nothing is quantized. The results of ops of ``fixed_ranges`` have that range
+    whatever calibration sees.
     """
 
     name: str
@@ -29,10 +35,33 @@ class Target:
     activation_bits: tuple[int, ...] = (8,)
     quantize_output: bool = False
     float_output: tuple[str, ...] = ()
+    float_endings: tuple[str, ...] = ()
     symmetric_activations: bool = True
+    takes_in_sums: tuple[str, ...] = ()
+    fixed_ranges: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
+    only_symmetric: bool = False
+    bias: Literal["int32", "float"] = "int32"
+
+    def adapt(self, recipe: Recipe) -> Recipe:
+        """The recipe in the target's integers.
+
+        Where the kernels take activations in one form only, sign and symmetry are the target's;
+        bits and observers stay the recipe's.
+
+        >>> target("tensorrt").adapt(Recipe()).activations.qmin
+        -128
+        """
+        if not self.only_symmetric:
+            return recipe
+        activations, boundary = (
+            replace(scheme, signed=True, symmetric=True, full_range=True)
+            for scheme in (recipe.activations, recipe.boundary)
+        )
+        return replace(recipe, activations=activations, boundary=boundary)
 
     def require_kernels(self, recipe: Recipe) -> None:
         """Raise UnsupportedError if no kernel of the target computes in these integers."""
+        recipe = self.adapt(recipe)
         problems = []
         for role, bits, allowed in (
             ("weights", recipe.weights.bits, self.weight_bits),
@@ -72,31 +101,78 @@ _SHAPES = (
     "unsqueeze",
     "permute",
     "transpose",
+    "expand",
     "slice",
+    "pixel_shuffle",
+    "upsample_nearest2d",
+    "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "relu",
     "constant_pad_nd",
     "pad",
 )
 
-TARGETS: dict[str, Target] = {
-    "onnxruntime": Target(
-        name="onnxruntime",
-        weighted=("conv1d", "conv2d", "linear"),
-        quantized=(
-            "add",
-            "mul",
-            "cat",
-            "adaptive_avg_pool2d",
-            "avg_pool2d",
-            "sigmoid",
-            "leaky_relu",
-        ),
-        pass_through=_SHAPES,
-        fused=_FUSED,
-        float_output=("linear",),
-        symmetric_activations=False,  # a zero point above qmin keeps conv + relu in float
+_ONNXRUNTIME = Target(
+    name="onnxruntime",
+    weighted=("conv1d", "conv2d", "conv3d", "linear"),
+    quantized=(
+        "add",
+        "mul",
+        "cat",
+        "adaptive_avg_pool2d",
+        "avg_pool1d",
+        "avg_pool2d",
+        "sigmoid",
+        "leaky_relu",
     ),
+    pass_through=_SHAPES,
+    fused=_FUSED,
+    float_output=("linear",),
+    float_endings=("log_softmax", "softmax"),
+    symmetric_activations=False,  # a zero point above qmin keeps conv + relu in float
+)
+
+_CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
+
+TARGETS: dict[str, Target] = {
+    # 7 bits leave the eighth of an int8 unused: two products then fit into 16 bits (``saturating``)
+    "onnxruntime": replace(_ONNXRUNTIME, weight_bits=(7, 8)),
+    "openvino": replace(_ONNXRUNTIME, name="openvino", takes_in_sums=_CONVOLUTIONS),
+    "litert": replace(
+        _ONNXRUNTIME,
+        name="litert",
+        weighted=("conv1d", "conv2d", "linear"),
+        quantized=(*_ONNXRUNTIME.quantized, "softmax", "log_softmax"),
+        pass_through=tuple(op for op in _SHAPES if op != "max_pool3d"),
+        quantize_output=True,
+        float_output=(),
+        float_endings=(),
+        fixed_ranges={  # scale 1/256, and 16/256, say the kernels
+            "sigmoid": (0, 255 / 256),
+            "softmax": (0, 255 / 256),
+            "log_softmax": (-255 / 16, 0),
+        },
+    ),
+    "tensorrt": replace(
+        _ONNXRUNTIME,
+        name="tensorrt",
+        float_output=(*_CONVOLUTIONS, "linear"),
+        takes_in_sums=_CONVOLUTIONS,
+        symmetric_activations=True,
+        only_symmetric=True,
+        bias="float",
+    ),
+    "executorch": replace(  # XNNPACK's int8 kernels; the rest it computes in float
+        _ONNXRUNTIME,
+        name="executorch",
+        weighted=("conv1d", "conv2d", "linear"),
+        quantized=("add", "mul", "cat", "adaptive_avg_pool2d"),
+        pass_through=tuple(op for op in _SHAPES if op != "max_pool3d"),
+        float_output=(),
+        symmetric_activations=True,
+    ),
+    "inductor": replace(_ONNXRUNTIME, name="inductor"),
 }
 
 
@@ -107,10 +183,8 @@ def target(name: str) -> Target:
         InvalidInputError: unknown; the closest name is suggested.
 
     >>> target("onnxruntime").weight_bits
-    (8,)
+    (7, 8)
     """
     if name not in TARGETS:
-        close = get_close_matches(name, TARGETS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InvalidInputError(f"unknown target {name!r}: choose from {', '.join(TARGETS)}{hint}")
+        raise unknown_name("target", name, TARGETS)
     return TARGETS[name]

@@ -11,13 +11,13 @@ from qutils import affine
 from qutils.observers.rows import Rows
 from qutils.schemes import Scheme
 
-#: Values quantized at a time: candidates x rows x values.
+#: Values quantized at a time, candidates x rows x values: what a core's second-level cache holds.
 CHUNK = 1 << 17
-#: First sweep: 64 fractions of the full range, the full range first.
-COARSE = -torch.arange(64) / 64
+#: First sweep: 64 fractions of the full range, which itself is tried before.
+COARSE = -torch.arange(1, 64) / 64
 #: Steps of the sweeps around the best so far; each looks 8 steps to either side.
 STEPS = (1 / 16, 1 / 64, 1 / 256)
-AROUND = torch.tensor([0, *(sign * k for k in range(1, 9) for sign in (-1, 1))])
+AROUND = torch.tensor([sign * k for k in range(1, 9) for sign in (-1, 1)])
 
 
 @dataclass(frozen=True)
@@ -26,43 +26,85 @@ class MSE:
 
     Grid search in 0..1: both ends shrink together first, then (affine, two-sided data) each end
     alone, in ever finer steps. Every sweep keeps the best so far, so that the result is never
-    worse than minmax.
+    worse than minmax. Ranges that clip the largest value by more than the best so far errs in all
+    are left out, which changes no result.
     Source: Nagel et al. 2021, arXiv:2106.08295, section 3.1; Choukroun et al. 2019,
     arXiv:1902.06822.
     """
 
     def range(self, rows: Rows, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The best of the searched ranges for these bits, ``[R]`` and ``[R]``."""
-        low, high = rows.low_or_zero, rows.high_or_zero
-        if scheme.symmetric:
-            low, high = -torch.maximum(-low, high), torch.maximum(-low, high)
-        ends = torch.stack([low, high])  # [2, R]
-        alone = not scheme.symmetric and bool(((low < 0) & (high > 0)).any())
+        alone = not scheme.symmetric and bool(((rows.low < 0) & (rows.high > 0)).any())
         moves = ((1, 0), (0, 1)) if alone else ((1, 1),)
-        best = _sweep(rows, scheme, ends, torch.ones_like(ends), COARSE, (1, 1))
-        for step in STEPS:
-            for move in moves:
-                best = _sweep(rows, scheme, ends, best, AROUND * step, move)
-        low, high = best * ends
+        at_once = max(1, CHUNK // rows.values.shape[1])
+        parts = [
+            _Search(rows.part(start, start + at_once), scheme).run(moves)
+            for start in range(0, len(rows.values), at_once)
+        ]
+        low, high = torch.cat(parts, dim=1)
         return low.clamp(min=rows.low_or_zero), high.clamp(max=rows.high_or_zero)
 
 
-def _sweep(
-    rows: Rows, scheme: Scheme, ends: Tensor, best: Tensor, offsets: Tensor, move: tuple[int, int]
-) -> Tensor:
-    """The best of ``best + offset * move``, row by row; ``best`` and the result are ``[2, R]``.
+class _Search:
+    """The best fractions so far of both ends of each row, ``[2, R]``, and their error ``[R]``."""
 
-    The first offset is 0 and ties keep the first, so the error never rises.
-    """
-    direction = torch.tensor(move, device=best.device)[:, None]  # [2, 1]
-    offsets = offsets.to(best)[:, None, None]  # [K, 1, 1]
-    fractions = (best + offsets * direction).clamp(0.0, 1.0)  # [K, 2, R]
-    candidates = fractions * ends
-    errors = squared_error(rows, candidates[:, 0], candidates[:, 1], scheme)
-    winner = errors.argmin(dim=0)  # [R]
-    return fractions.gather(0, winner.expand(1, 2, -1))[0]
+    def __init__(self, rows: Rows, scheme: Scheme) -> None:
+        self.rows, self.scheme = rows, scheme
+        low, high = rows.low_or_zero, rows.high_or_zero
+        if scheme.symmetric:
+            low, high = -torch.maximum(-low, high), torch.maximum(-low, high)
+        self.ends = torch.stack([low, high])  # [2, R]
+        self.best = torch.ones_like(self.ends)
+        self.error = squared_error(rows, low[None], high[None], scheme)[0]
+        values = rows.values
+        self.reach = torch.stack([-values.amin(dim=1), values.amax(dim=1)])  # [2, R]
+        self.fewest = rows.counts.amin(dim=1)  # [R]
+
+    def run(self, moves: tuple[tuple[int, int], ...]) -> Tensor:
+        """Both ends of the best range of each row, ``[2, R]``."""
+        self.sweep(COARSE, (1, 1))
+        for step in STEPS:
+            for move in moves:
+                self.sweep(AROUND * step, move)
+        return self.best * self.ends
+
+    def sweep(self, offsets: Tensor, move: tuple[int, int]) -> None:
+        """Try ``best + offset * move``, row by row; a tie keeps what was first."""
+        direction = torch.tensor(move, device=self.best.device)[:, None]  # [2, 1]
+        offsets = offsets.to(self.best)[:, None, None]  # [K, 1, 1]
+        fractions = (self.best + offsets * direction).clamp(0.0, 1.0)  # [K, 2, R]
+        fractions = fractions[self.promising(fractions).any(dim=1)]
+        if len(fractions) == 0:
+            return
+        candidates = fractions * self.ends
+        errors = squared_error(self.rows, candidates[:, 0], candidates[:, 1], self.scheme)
+        least, winner = errors.min(dim=0)  # [R]
+        better = least < self.error
+        found = fractions.gather(0, winner.expand(1, 2, -1))[0]
+        self.best = torch.where(better, found, self.best)
+        self.error = torch.where(better, least, self.error)
+
+    def promising(self, fractions: Tensor) -> Tensor:
+        """Whether ``[K, 2, R]`` can be better than the best so far, by row: ``[K, R]``.
+
+        The value farthest out is alone off by ``reach - end``, less the step by which rounding the
+        zero point may shift a range. The full range was tried first of all.
+        """
+        ends = fractions * self.ends
+        step = (ends[:, 1] - ends[:, 0]) / (self.scheme.qmax - self.scheme.qmin)  # [K, R]
+        clipped = (self.reach - ends.abs()).amax(dim=1) - step
+        floor = (clipped.clamp(min=0.0) / _peak(self.rows)).square() * self.fewest
+        untried = (fractions < 1.0).any(dim=1) & (fractions != self.best).any(dim=1)
+        return untried & (floor <= self.error)
 
 
+def _peak(rows: Rows) -> Tensor:
+    """The largest magnitude of each row, ``[R]``; 1 where all is zero."""
+    peak = torch.maximum(-rows.low, rows.high)
+    return torch.where(peak > 0, peak, 1.0)
+
+
+@torch.no_grad()
 def squared_error(rows: Rows, low: Tensor, high: Tensor, scheme: Scheme) -> Tensor:
     """``sum counts (fake_quantize(v) - v)^2 / max|v|^2`` of each row under K candidate ranges.
 
@@ -72,15 +114,21 @@ def squared_error(rows: Rows, low: Tensor, high: Tensor, scheme: Scheme) -> Tens
     Returns:
         float64 ``[K, R]``; relative to the row's largest magnitude, so that nothing overflows.
     """
-    values = rows.values  # [R, B]
-    peak = torch.maximum(-rows.low, rows.high)
-    peak = torch.where(peak > 0, peak, 1.0)[:, None]
+    values, peak = rows.values, _peak(rows)[:, None]  # [R, B], [R, 1]
+    once = rows.counts.stride() == (0, 0) and bool(rows.counts[0, 0] == 1)
     by_row = replace(scheme, granularity="per_channel", group_size=None)
-    at_once = max(1, CHUNK // values.numel())
+    q = affine.qparams(low[..., None], high[..., None], by_row)  # [K, R, 1]
+    least, most = q.qmin - q.zero_point.float(), q.qmax - q.zero_point.float()
+    at_once = min(len(low), max(1, CHUNK // values.numel()))
+    y = values.new_empty(at_once, *values.shape)
+    wide = torch.empty_like(y, dtype=torch.float64)
     errors = []
-    for lows, highs in zip(torch.split(low, at_once), torch.split(high, at_once), strict=True):
-        tiled = values.expand(len(lows), -1, -1).flatten(0, 1)  # [k R, B]
-        q = affine.qparams(lows.flatten(), highs.flatten(), by_row, axis=0)
-        error = (affine.fake_quantize(tiled, q) - tiled).view(len(lows), *values.shape) / peak
-        errors.append((error.square() * rows.counts).sum(dim=2))
+    for start in range(0, len(low), at_once):
+        cut = slice(start, start + at_once)
+        k = len(low[cut])
+        error = torch.div(values, q.scale[cut], out=y[:k]).round_()
+        torch.minimum(torch.maximum(error, least[cut], out=error), most[cut], out=error)
+        error.mul_(q.scale[cut]).sub_(values).div_(peak).square_()
+        weighted = wide[:k].copy_(error)
+        errors.append((weighted if once else weighted.mul_(rows.counts)).sum(dim=2))
     return torch.cat(errors)

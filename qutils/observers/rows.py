@@ -29,6 +29,19 @@ class Rows:
     running_high: Tensor
     shape: tuple[int, ...]
 
+    def part(self, start: int, stop: int) -> Rows:
+        """The rows ``start .. stop-1``, as a list of scales."""
+        cut = slice(start, stop)
+        return Rows(
+            self.values[cut],
+            self.counts[cut],
+            self.low[cut],
+            self.high[cut],
+            self.running_low[cut],
+            self.running_high[cut],
+            shape=(len(self.values[cut]),),
+        )
+
     @property
     def low_or_zero(self) -> Tensor:
         """``min(low, 0)`` ``[R]``: where a range that contains zero starts."""

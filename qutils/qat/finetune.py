@@ -2,63 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import copy
+import hashlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from qutils.errors import InvalidInputError
+from qutils.feed import Pictures, Samples
+from qutils.schemes import Recipe
 from qutils.simulate import FakeQuantize, SimulatedModel
-from qutils.training import Loss, Pictures, Plan, fit
+from qutils.training import CrossEntropy, Loss, Plan, Step, fit
 
 #: Step of a scale relative to its size, as a share of the plan's learning rate.
 RANGE_RATE = 2.0
+#: Learning rate at ``COARSE_BITS`` or fewer; each further bit halves it.
 LEARNING_RATE = 1e-3
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Ready-made inputs and labels, for data that is not a ``zoo.Split``; no augmentation."""
-
-    images: Tensor  # [N, ...] network inputs
-    labels: Tensor  # [N]
-
-    def prepare(self, images: Tensor) -> Tensor:
-        """Inputs are ready: returns them as they are."""
-        return images
-
-
-def gather(batches: Iterable[tuple[Tensor, Tensor]]) -> Batches:
-    """Collect ``(x, y)`` batches, of a DataLoader say, into one tensor each (held in memory).
-
-    Raises:
-        InvalidInputError: there is no batch, or one is not a pair of tensors.
-    """
-    xs, ys = [], []
-    for index, batch in enumerate(batches):
-        if not (isinstance(batch, tuple | list) and len(batch) == 2):
-            raise InvalidInputError(f"training batch {index} is not a pair (input, label)")
-        xs.append(batch[0])
-        ys.append(batch[1])
-    if not xs:
-        raise InvalidInputError("the training set is empty: give at least one batch (input, label)")
-    return Batches(torch.cat(xs), torch.cat(ys))
+COARSE_BITS = 4
+BATCH = 64
 
 
 def finetune(
     sim: SimulatedModel,
-    data: Pictures | Iterable[tuple[Tensor, Tensor]],
+    data: Pictures | Iterable[Any],
     *,
     epochs: float = 1.0,
-    learning_rate: float = LEARNING_RATE,
-    batch_size: int = 64,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
     seed: int = 0,
+    loss: Loss | None = None,
     teacher: nn.Module | None = None,
     resume: Path | None = None,
     progress: bool = True,
+    on_step: Callable[[Step, SimulatedModel], None] | None = None,
 ) -> SimulatedModel:
     """Fine-tune weights, scales and zero points of a simulated model; returns a new one.
 
@@ -68,42 +47,53 @@ def finetune(
     The result's ``curve`` is its learning curve.
 
     Args:
-        data: a ``zoo.Split`` (augmented) or an iterable of ``(x, y)`` batches (as they are).
+        data: a ``zoo.Split`` (shuffled and augmented), or batches ``(x, y)`` of a DataLoader or a
+            list, one a step, as they come: only one is in memory at a time.
+        learning_rate: of the weights; None takes ``default_rate(sim.recipe)``.
+        batch_size: of a split, ``BATCH`` if None; batches have a size of their own.
         seed: fixes order and augmentation; the same seed and threads give the same weights.
-        teacher: a float model whose softened outputs the student also follows; the loss is then
-            the mean of cross-entropy and ``KL(teacher || student)``. Costs one forward a step.
-        resume: where an interrupted run continues from.
+        loss: ``loss(outputs, labels)``; None is cross-entropy with class numbers ``[N]``.
+        teacher: a float model (a copy is taken) whose softened outputs the student also follows;
+            the loss is then the mean of ``loss`` and ``KL(teacher || student)``. Costs one
+            forward a step.
+        resume: where an interrupted run continues from, if it was one of this start, loss and
+            teacher.
+        on_step: called after every step with the model being trained, to look at it: a
+            ``Recorder``, say.
 
     Raises:
-        InvalidInputError: no data, fewer pictures than a batch, or a loss of NaN or Inf.
+        InvalidInputError: no data, fewer pictures than a batch, labels that are no classes of the
+            model, ``batch_size`` beside batches, or a loss of NaN or Inf.
     Source: Esser et al. 2020 (LSQ), arXiv:1902.08153; Nagel et al. 2021, section 4;
         Hinton et al. 2015 for the teacher.
     """
+    _check(sim, data, batch_size)
+    rate = default_rate(sim.recipe) if learning_rate is None else learning_rate
     student = sim.copy()
-    pictures = cast(Pictures, data) if hasattr(data, "images") else gather(data)
     plan = Plan(
         epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
+        learning_rate=rate,
+        batch_size=batch_size or BATCH,
         seed=seed,
-        augment=not isinstance(pictures, Batches),
+        augment=not isinstance(data, Samples),
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     student.to(device)
-    optimizer = torch.optim.Adam(groups(student, learning_rate))
-    loss = None
+    optimizer = torch.optim.Adam(groups(student, rate))
+    follow = None
     if teacher is not None:
-        loss = _Distillation(teacher.to(device).eval())
+        follow = _Distillation(copy.deepcopy(teacher).to(device).eval(), loss or CrossEntropy())
     curve = fit(
-        _Student(student, loss),
-        pictures,
+        _Student(student, follow),
+        data,
         plan,
         optimizer,
-        pictures.prepare,
-        loss=loss,
+        loss=follow or loss,
         resume=resume,
+        key=_digest(sim, teacher, loss),
         label=f"QAT {sim.recipe.label}",
         progress=progress,
+        on_step=None if on_step is None else lambda step: on_step(step, student),
     )
     student.cpu().eval().requires_grad_(False)
     student.fit_biases()
@@ -111,17 +101,47 @@ def finetune(
     return student
 
 
+def _check(sim: SimulatedModel, data: object, batch_size: int | None) -> None:
+    if not isinstance(sim, SimulatedModel):
+        raise InvalidInputError(
+            f"QAT starts from a simulated model, got {type(sim).__name__}: make one with "
+            "q.calibrate(model, batches)"
+        )
+    if batch_size is not None and not hasattr(data, "images"):
+        raise InvalidInputError(
+            "batch_size is for a zoo.Split: batches (x, y) are taken as they are; make them of "
+            f"{batch_size}"
+        )
+
+
+def default_rate(recipe: Recipe) -> float:
+    """Learning rate of a recipe's bits: ``LEARNING_RATE * 2^-max(0, b - COARSE_BITS)``.
+
+    ``b`` is the smaller of the weight and activation bits. Adam moves a weight by about the
+    learning rate a step, whatever its gradient, and each bit halves the spacing of the grid: with
+    the rate halved too, a step crosses the same share of a spacing at every width. Few bits have
+    an error worth a large step; with many, it would lead away from weights that need none.
+
+    >>> default_rate(Recipe())  # W8A8
+    6.25e-05
+
+    Source: Kingma and Ba 2015, arXiv:1412.6980, section 2.1 (the step of Adam).
+    """
+    bits = min(recipe.weights.bits, recipe.activations.bits)
+    return LEARNING_RATE * 2.0 ** -max(0, bits - COARSE_BITS)
+
+
 def groups(sim: SimulatedModel, learning_rate: float) -> list[dict[str, object]]:
     """Parameter groups: weights and biases, each range by its own size; marks what is trained.
 
-    The network's input range stays: pixels do not move. A zero point is trained only where the
-    range reaches below zero; behind a ReLU it has nothing to learn.
+    The network's input range stays: pixels do not move. So do ranges that a kernel fixes. A zero
+    point is trained only where the range reaches below zero; behind a ReLU it has nothing to learn.
     """
     ranges: list[dict[str, object]] = []
     own: set[int] = set()
     for quantizer in sim.quantizers.values():
         own |= {id(quantizer.scale), id(quantizer.zero_point)}
-        if quantizer.site.role == "boundary":
+        if quantizer.site.role == "boundary" or quantizer.site.fixed is not None:
             continue
         rate = RANGE_RATE * learning_rate
         quantizer.scale.requires_grad_(True)
@@ -143,11 +163,25 @@ def _learns_zero_point(quantizer: FakeQuantize) -> bool:
     return bool(inside) and not quantizer.scheme.symmetric
 
 
-class _Distillation:
-    """Mean of cross-entropy and KL divergence to the teacher's outputs on the same batch."""
+def _digest(sim: SimulatedModel, teacher: nn.Module | None, loss: Loss | None) -> str:
+    """SHA-256 of what a run starts from: recipe, target, quantizers, weights, loss and teacher."""
+    named = None if loss is None else getattr(loss, "__qualname__", type(loss).__qualname__)
+    start = (sim.recipe, sim.target.name, list(sim.quantizers), named)
+    digest = hashlib.sha256(repr(start).encode())
+    for model in (sim, teacher):
+        state = model.state_dict() if model is not None else {}
+        for name, tensor in state.items():
+            digest.update(f"{name}{list(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(b"end")
+    return digest.hexdigest()
 
-    def __init__(self, teacher: nn.Module) -> None:
-        self.teacher = teacher
+
+class _Distillation:
+    """Mean of a loss and the KL divergence to the teacher's outputs on the same batch."""
+
+    def __init__(self, teacher: nn.Module, loss: Loss) -> None:
+        self.teacher, self.loss = teacher, loss
         self.targets: Tensor | None = None
 
     def watch(self, x: Tensor) -> None:
@@ -159,7 +193,7 @@ class _Distillation:
         follow = nn.functional.kl_div(
             logits.log_softmax(1), self.targets, reduction="batchmean", log_target=True
         )
-        return 0.5 * (nn.functional.cross_entropy(logits, labels) + follow)
+        return 0.5 * (self.loss(logits, labels) + follow)
 
 
 class _Student(nn.Module):

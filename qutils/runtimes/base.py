@@ -21,6 +21,18 @@ Axis = int | str | None
 
 
 @dataclass(frozen=True)
+class Inner:
+    """One quantized activation inside a running model, ``scale (integers - zero_point)``.
+
+    ``integers [N, C, ...]`` int32, channels in the second place whatever the runtime stores.
+    """
+
+    integers: NDArray[Any]
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
 class RuntimeOptions:
     """How a runtime computes: ``threads`` of one operator, ``exact`` integer arithmetic.
 
@@ -62,6 +74,13 @@ class Runtime(ABC):
     @abstractmethod
     def kernels(self) -> Counter[str]:
         """Operator types that really execute, after the runtime's own graph optimization."""
+
+    def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...] | None:
+        """Quantized activations in order of execution; None if the runtime hands none out.
+
+        Raises: as ``run``.
+        """
+        return None
 
     @property
     @abstractmethod

@@ -8,6 +8,9 @@ from pathlib import Path
 #: Flags of instructions that sum products of 8-bit integers in 32 bits, without saturating at 16.
 VNNI = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8"})
 
+#: Session option of ONNX Runtime that makes CPUs without VNNI sum exactly as well.
+EXACT_OPTION = "session.x64quantprecision"
+
 
 def parse_flags(cpuinfo: str) -> frozenset[str]:
     r"""Instruction set flags in ``/proc/cpuinfo``: ``flags`` on x86, ``Features`` on ARM.
@@ -27,6 +30,16 @@ def flags() -> frozenset[str]:
     """Instruction set flags of this CPU; empty where the system does not tell."""
     path = Path("/proc/cpuinfo")
     return parse_flags(path.read_text()) if path.is_file() else frozenset()
+
+
+def saturates(known: frozenset[str] | None = None) -> bool:
+    """Whether ONNX Runtime's default INT8 kernels add in 16 bits: AVX2 without VNNI.
+
+    >>> saturates(frozenset({"avx2"})), saturates(frozenset({"asimd"}))
+    (True, False)
+    """
+    known = flags() if known is None else known
+    return "avx2" in known and not has_vnni(known)
 
 
 def has_vnni(known: frozenset[str] | None = None) -> bool:

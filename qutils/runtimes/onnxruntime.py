@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,10 +25,10 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from qutils.errors import DataError, UnsupportedError
-from qutils.runtimes.base import Axis, Runtime, RuntimeOptions, check_batch, require
-from qutils.runtimes.cpu import has_vnni
+from qutils.runtimes.base import Axis, Inner, Runtime, RuntimeOptions, check_batch, require
+from qutils.runtimes.cpu import EXACT_OPTION, has_vnni
+from qutils.runtimes.qdq import Tap, with_taps
 
-EXACT_OPTION = "session.x64quantprecision"
 #: Operators that multiply by weights in float.
 FLOAT_OPS = frozenset(
     {"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
@@ -75,7 +76,7 @@ class OnnxRuntime(Runtime):
             UnsupportedError: an operator, opset or interface that this runtime cannot run.
         """
         options = RuntimeOptions(threads, exact)
-        session = _session(Path(path), _session_options(options))
+        session = _session(Path(path), session_options_of(options))
         _check_interface(Path(path), session)
         return cls(Path(path), options, session)
 
@@ -88,6 +89,28 @@ class OnnxRuntime(Runtime):
         checked = check_batch(batch, self.input_shape, self._dtype)
         logits: NDArray[Any] = self._session.run(None, {self._input.name: checked})[0]
         return logits
+
+    def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...]:
+        """Quantized activations in order of execution: what each ``QuantizeLinear`` gives.
+
+        Raises: as ``run``.
+        """
+        checked = check_batch(batch, self.input_shape, self._dtype)
+        session, taps = self._tapped
+        values = session.run([tap.name for tap in taps], {self._input.name: checked})
+        return tuple(
+            Inner(value.astype(np.int32), tap.scale, tap.zero_point)
+            for value, tap in zip(values, taps, strict=True)
+        )
+
+    @cached_property
+    def _tapped(self) -> tuple[ort.InferenceSession, tuple[Tap, ...]]:
+        model, taps = with_taps(self.path)
+        with _our_errors(self.path):
+            session = ort.InferenceSession(
+                model, session_options_of(self.options), providers=["CPUExecutionProvider"]
+            )
+        return session, taps
 
     def kernels(self) -> Counter[str]:
         """Operator types that really execute, after ONNX Runtime's graph optimization."""
@@ -114,7 +137,7 @@ def optimized_ops(path: str | Path, options: RuntimeOptions | None = None) -> Op
     onnx = require("onnx", "pip install onnx")
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "optimized.onnx"
-        session_options = _session_options(options or RuntimeOptions())
+        session_options = session_options_of(options or RuntimeOptions())
         session_options.optimized_model_filepath = str(saved)
         _session(Path(path), session_options)
         nodes = list(_nodes(onnx.load(str(saved), load_external_data=False).graph))
@@ -133,7 +156,7 @@ def _nodes(graph: Any) -> Iterator[Any]:
                 yield from _nodes(inner)
 
 
-def _session_options(options: RuntimeOptions) -> ort.SessionOptions:
+def session_options_of(options: RuntimeOptions) -> ort.SessionOptions:
     """Threads, quiet log, and the exact kernels where the CPU needs to be told."""
     session_options = ort.SessionOptions()
     session_options.intra_op_num_threads = options.threads

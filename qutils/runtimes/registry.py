@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from qutils.errors import InvalidInputError
+from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.runtimes.base import Runtime, require
+from qutils.runtimes.gpu import lacking_gpu
 
 
 @dataclass(frozen=True)
@@ -20,13 +23,34 @@ class RuntimeEntry:
     attribute: str
     package: str
     install: str  # command
+    suffix: str  # of the files it reads
+    programs: tuple[str, ...] = ()  # one of which has to be on PATH
+    gpu: bool = False  # whether it needs one of NVIDIA's
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can run here: its package, its program and its GPU, if it needs them.
+
+        Nothing is imported for it.
+        """
+        program = not self.programs or any(map(shutil.which, self.programs))
+        return program and find_spec(self.package) is not None and not self.lacking
+
+    @property
+    def lacking(self) -> str:
+        """The hardware that it needs and this machine has not, in words; empty if nothing."""
+        why = lacking_gpu() if self.gpu else ""
+        return f"{self.name} needs an NVIDIA GPU: none found, {why}" if why else ""
 
     def get(self) -> type[Runtime]:
         """The runtime's class.
 
         Raises:
+            UnsupportedError: it needs a GPU that this machine has not.
             MissingPackageError: its package is not installed; names the command.
         """
+        if self.lacking:
+            raise UnsupportedError(self.lacking)
         require(self.package, self.install)
         runtime: type[Runtime] = getattr(require(self.module, self.install), self.attribute)
         return runtime
@@ -39,6 +63,49 @@ _ENTRIES = (
         attribute="OnnxRuntime",
         package="onnxruntime",
         install="pip install onnxruntime onnx",
+        suffix=".onnx",
+    ),
+    RuntimeEntry(
+        name="openvino",
+        module="qutils.runtimes.openvino",
+        attribute="OpenVino",
+        package="openvino",
+        install='pip install "qutils[openvino]"',
+        suffix=".onnx",
+    ),
+    RuntimeEntry(
+        name="tensorrt",
+        module="qutils.runtimes.tensorrt",
+        attribute="TensorRt",
+        package="tensorrt_rtx",
+        install='pip install "qutils[tensorrt]" on a machine with an NVIDIA GPU',
+        suffix=".onnx",  # an engine belongs to a kind of GPU: it is built where it runs
+        gpu=True,
+    ),
+    RuntimeEntry(
+        name="litert",
+        module="qutils.runtimes.litert",
+        attribute="LiteRT",
+        package="ai_edge_litert",
+        install='pip install "qutils[litert]"',
+        suffix=".tflite",
+    ),
+    RuntimeEntry(
+        name="executorch",
+        module="qutils.runtimes.executorch",
+        attribute="ExecuTorch",
+        package="executorch",
+        install='pip install "qutils[executorch]"',
+        suffix=".pte",
+    ),
+    RuntimeEntry(
+        name="inductor",
+        module="qutils.runtimes.inductor",
+        attribute="Inductor",
+        package="torch",
+        install="apt install g++",
+        suffix=".pt2",
+        programs=("g++", "clang++"),
     ),
 )
 
@@ -55,7 +122,7 @@ def load(
         InvalidInputError: no such runtime; suggests the closest name.
         MissingPackageError: the runtime's package is not installed.
         DataError: the file is missing, truncated or corrupt.
-        UnsupportedError: the runtime cannot run this model.
+        UnsupportedError: the runtime cannot run this model, or not on this machine.
     """
     if runtime not in RUNTIMES:
         close = difflib.get_close_matches(runtime, RUNTIMES, n=1)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
-from qutils.errors import DataError, unknown_name
-from qutils.files import atomic_path, data_dir, intact
+from qutils.errors import unknown_name
+from qutils.files import data_dir, intact
+from qutils.tensors import read_tensors, write_tensors
 from qutils.zoo.mobilenetv2 import MobileNetV2
+from qutils.zoo.pretrained import PRETRAINED, load_published
 from qutils.zoo.resnet8 import ResNet8
 
 
@@ -64,19 +63,30 @@ def entry(name: str) -> ModelEntry:
 
 
 def load(name: str, pretrained: bool = True) -> nn.Module:
-    """A model of the zoo in eval mode, with the shipped FP32 weights or freshly initialized.
+    """A model of the zoo in eval mode, with its FP32 weights or freshly initialized.
+
+    The models of ``MODELS`` ship with their weights; those of ``PRETRAINED`` have them from a
+    package of their own.
 
     Raises:
         InvalidInputError: unknown name; suggests the closest registered one.
         DataError: the checkpoint is missing, corrupt, truncated or belongs to another model.
+        MissingPackageError: the package of a published network is not installed.
 
+    >>> import torch
     >>> load("resnet8", pretrained=False)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    known = entry(name)
-    model = known.build()
+    if name in PRETRAINED:
+        model = PRETRAINED[name].build()
+        if pretrained:
+            load_published(model, PRETRAINED[name])
+        return model.eval()
+    if name not in MODELS:
+        raise unknown_name("model", name, [*MODELS, *PRETRAINED])
+    model = MODELS[name].build()
     if pretrained:
-        load_weights(model, intact(known.checkpoint))
+        load_weights(model, intact(MODELS[name].checkpoint))
     return model.eval()
 
 
@@ -86,33 +96,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Raises:
         DataError: the file cannot be read, or its names or shapes are not those of ``model``.
     """
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(
-            f"{path} is not a readable safetensors file ({error}). Give a file that "
-            f"qutils.zoo.save wrote."
-        ) from error
-    problems = _mismatches(model.state_dict(), tensors)
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise DataError(
-            f"{path} does not fit {type(model).__name__}: {'; '.join(problems[:3])}{more}. "
-            f"Give the checkpoint of this model, or build the model as it was trained."
-        )
-    model.load_state_dict(tensors)
-
-
-def _mismatches(model: Mapping[str, Tensor], file: Mapping[str, Tensor]) -> list[str]:
-    """What keeps the tensors of a file from being loaded, one phrase each."""
-    problems = [f"{name} is missing in the file" for name in model if name not in file]
-    problems += [f"{name} is not in the model" for name in file if name not in model]
-    for name, tensor in model.items():
-        if name in file and file[name].shape != tensor.shape:
-            problems.append(
-                f"{name} is {list(file[name].shape)} in the file, {list(tensor.shape)} in the model"
-            )
-    return problems
+    read_tensors(model, path)
 
 
 def save(model: nn.Module, path: Path) -> Path:
@@ -121,11 +105,4 @@ def save(model: nn.Module, path: Path) -> Path:
     Raises:
         DataError: the folder cannot be written; an earlier file is intact.
     """
-    path = Path(path)
-    tensors = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
-    }
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors))
-    return path
+    return write_tensors(model, path)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from qutils.training import Plan, Point, fit
-from qutils.zoo.datasets import Dataset, normalize
+from qutils.zoo.datasets import Dataset
 
 #: SGD with Nesterov momentum 0.9; weight decay on convolutions and linear layers only.
 RECIPES: dict[str, Plan] = {
@@ -72,7 +72,6 @@ def _round(
         data.train,
         plan,
         optimizer,
-        normalize,
         resume=resume,
         label=label,
         progress=progress,

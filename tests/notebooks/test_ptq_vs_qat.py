@@ -1,8 +1,13 @@
 """The report notebook run for real, small: results, figures and page, and reuse the second time."""
 
+import re
+
 import pytest
 
+from qutils.errors import InvalidInputError
 from qutils.experiments import results
+from qutils.experiments.parameters import read_notebook
+from qutils.experiments.reuse import load_reuse
 from qutils.experiments.runner import run_notebook
 from qutils.files import ROOT
 
@@ -47,16 +52,46 @@ def test_the_page_says_the_parameters_and_folds_the_code(report):
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+def test_the_page_tells_pairs_headlines_and_that_a_trial_finds_nothing(report):
+    _, folder = report
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Bits that run: W8A8." in page
+    assert "Only one observer was asked for" in page
+    assert "resnet8: INT8 file of FP32 file" in page
+    assert "its accuracies say nothing about the methods" in page
+
+
+def test_other_bits_say_why_nothing_is_compared(report, tmp_path):
+    odd = {"weight_bits": [3], "activation_bits": [4, 6], "observers": ["mse", "minmax"],
+           "granularities": ["per_channel", "per_tensor"]}  # fmt: skip
+    run = run_notebook(NOTEBOOK, tmp_path / "odd", SMALL | odd)
+    assert run.exit_code == 0, run.message
+    page = run.shown.read_text(encoding="utf-8")
+    assert "Bits that run: W3A6." in page
+    assert "A4 is in no pair: weights of 4 bits were not asked for." in page
+    assert page.count("no such pair was run (W3A6)") == 2
+    assert "Minmax was not" not in page
+
+
+def test_prose_claims_nothing_of_settings_that_may_not_have_run():
+    cells = read_notebook(NOTEBOOK).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert not re.findall(r"[Aa]t \d bits|W[2-7]A\d|front page|seeds? to the best", prose)
+
+
 def test_a_second_run_says_what_it_reused(report, capfd):
     _, folder = report
     assert run_notebook(NOTEBOOK, folder, SMALL).exit_code == 0
     assert "2 of 2 results reused" in capfd.readouterr().err
+    assert "2 of 2 results reused" in (folder / "report.html").read_text(encoding="utf-8")
+    reuse = load_reuse(folder)
+    assert (reuse.reused, reuse.computed, len(reuse.origins)) == (2, 0, 1)
+    assert results.load(folder / "results.json").reuse == reuse
 
 
 def test_a_misspelt_observer_is_refused_and_the_report_stays(report):
     _, folder = report
     before = (folder / "results.json").read_bytes()
-    run = run_notebook(NOTEBOOK, folder, {**SMALL, "observers": ["minmx"]})
-    assert run.exit_code == 1
-    assert "did you mean 'minmax'" in run.message
+    with pytest.raises(InvalidInputError, match="did you mean 'minmax'"):
+        run_notebook(NOTEBOOK, folder, {**SMALL, "observers": ["minmx"]})
     assert (folder / "results.json").read_bytes() == before

@@ -11,6 +11,7 @@ from torchao.quantization import quant_primitives as torchao
 from qutils import affine
 from qutils.errors import InvalidInputError
 from qutils.schemes import Scheme
+from qutils.ste import fake_quantize_ste
 
 SCHEMES = [
     pytest.param(Scheme(bits=8, signed=False, symmetric=False), id="u8-affine"),
@@ -61,6 +62,16 @@ def test_against_torch_per_channel(scheme, axis):
     theirs = torch.fake_quantize_per_channel_affine(x, q.scale, q.zero_point, axis, q.qmin, q.qmax)
     scale = affine.expand(q.scale, x, axis, None)
     assert_equal_except_ties(affine.fake_quantize(x, q), theirs, x, scale)
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
+def test_full_range_changes_neither_scale_nor_zero_point(signed):
+    x = torch.tensor([-0.3, 1.0, -2.0])
+    narrow, full = (minmax(x, Scheme(8, signed, True, full_range=f)) for f in (False, True))
+    assert torch.equal(narrow.scale, full.scale)
+    assert torch.equal(narrow.zero_point, full.zero_point)
+    assert full.qmin == narrow.qmin - 1
+    assert affine.quantize(torch.tensor(-9.0), full).item() == full.qmin
 
 
 @pytest.mark.parametrize("group_size", [None, 4, 8])
@@ -235,6 +246,40 @@ def test_range_near_the_largest_float_does_not_overflow():
 def test_non_finite_range_is_refused(bad):
     with pytest.raises(InvalidInputError, match="NaN or Inf"):
         affine.qparams(torch.tensor([-1.0, bad]), torch.tensor([1.0, 2.0]), Scheme(), 0)
+
+
+def test_nan_stays_nan_and_its_integer_is_that_of_zero():
+    x = torch.tensor([torch.nan, torch.inf, -torch.inf, 0.3])
+    q = affine.QParams(torch.tensor(0.1), torch.tensor(5, dtype=torch.int32), 0, 15)
+    assert affine.quantize(x, q).tolist() == [5, 15, 0, 8]
+    there_and_back = affine.fake_quantize(x, q)
+    torch.testing.assert_close(
+        there_and_back, torch.tensor([torch.nan, 1.0, -0.5, 0.3]), equal_nan=True
+    )
+    trained = fake_quantize_ste(x, q.scale, q.zero_point.float(), 0, 15)
+    torch.testing.assert_close(there_and_back, trained, equal_nan=True)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_there_and_back_is_dequantize_of_quantize(scheme):
+    torch.manual_seed(4)
+    x = torch.randn(1000)
+    q = minmax(0.8 * x, scheme)
+    assert torch.equal(affine.fake_quantize(x, q), affine.dequantize(affine.quantize(x, q), q))
+
+
+@pytest.mark.parametrize("exponent", [-40, -20, 20, 60])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_unit_of_a_tensor_changes_nothing(scheme, exponent):
+    """A power of two rounds nothing: the error scales with the tensor, to the bit."""
+    torch.manual_seed(5)
+    x, factor = torch.randn(1000), 2.0**exponent
+    scaled = affine.fake_quantize(factor * x, minmax(factor * x, scheme))
+    assert torch.equal(scaled, factor * affine.fake_quantize(x, minmax(x, scheme)))
+
+
+def test_the_product_of_two_smallest_scales_is_a_normal_number():
+    assert torch.finfo(torch.float32).tiny < affine.MIN_SCALE**2
 
 
 def test_empty_range_is_refused():

@@ -8,9 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qutils import checkpoint
+from qutils.bench import latency
 from qutils.calibration import calibrate
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.export import export
+from qutils.qat import finetune
 from qutils.schemes import Recipe, Scheme
 from tests.unit.graph.networks import REFUSED, ten_lines
 
@@ -57,6 +60,10 @@ DATA = {
     "numpy": ([X.numpy()], "batch 0 is a ndarray: give tensors"),
     "numpy-later": ([X, X.numpy()], "batch 1 is a ndarray: give tensors"),
     "a-number": (torch.tensor(1.0), "a single number"),
+    "none": (None, "the calibration set is a NoneType: give batches"),
+    "number": (5, "the calibration set is a int"),
+    "dict": ({"x": X}, "the calibration set is a dict"),
+    "dict-batches": ([{"x": X}], "calibration batch 0 is a dict of 'x'"),
     "one-axis": (torch.randn(8), "needs a batch and more axes"),
 }
 
@@ -65,8 +72,10 @@ DATA = {
 def test_calibration_data(name):
     data, message = DATA[name]
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
-    with pytest.raises(InvalidInputError, match=message):
+    with pytest.raises(InvalidInputError, match=message) as caught:
         calibrate(model, data)
+    assert "\n" not in str(caught.value)
+    assert not getattr(caught.value, "__notes__", [])
 
 
 MODELS = {
@@ -120,3 +129,29 @@ def test_the_earlier_file_survives_a_refused_export(tmp_path: Path):
     with pytest.raises(UnsupportedError, match="3-bit weights: this setting can be simulated"):
         export(sim, path)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("model.onnx", b"earlier")]
+
+
+#: What is easily mixed up, and what the message says.
+MIXED_UP = {
+    "recipe of bits": (lambda sim: Recipe(weights=8), r"weights are a int: give a Scheme\(bits"),
+    "scheme as recipe": (lambda sim: calibrate(ten_lines(), X, Scheme()), "recipe is a Scheme"),
+    "array": (lambda sim: sim(X.numpy()), r"a torch tensor, got ndarray: torch\.from_numpy"),
+    "float model": (lambda sim: export(ten_lines(), "o.onnx"), r"got Sequential: make one with"),
+    "class": (lambda sim: calibrate(nn.Linear, X), "give an nn.Module that is made already"),
+    "saved as": (lambda sim: checkpoint.save(sim, "a.pt"), r"the ending \.safetensors"),
+    "swapped": (lambda sim: checkpoint.load(ten_lines(), "a"), "a path, then the float model"),
+    "timed": (lambda sim: latency(sim), "of a runtime or a model file, got SimulatedModel"),
+    "epochs": (
+        lambda sim: finetune(sim, [(X, torch.zeros(4).long())], epochs="3"),
+        "epochs must be a positive, finite number, got '3'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MIXED_UP)
+def test_mixed_up_arguments(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, message = MIXED_UP[name]
+    with pytest.raises(InvalidInputError, match=message):
+        call(calibrate(ten_lines(), X))
+    assert not list(tmp_path.iterdir())

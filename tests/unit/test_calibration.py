@@ -67,6 +67,42 @@ def test_one_observation_serves_every_recipe(kept, x, recipe):
             assert isinstance(value, Tensor) or value == before[name][field]
 
 
+def assert_same_kept(a: Observation, b: Observation) -> None:
+    assert a.pictures == b.pictures
+    assert a.statistics.keys() == b.statistics.keys()
+    for name, one in a.statistics.items():
+        other = dict(vars(b.statistics[name]))
+        counts = other.pop("counts_")
+        assert torch.equal(one.counts_, counts)
+        assert {k: v for k, v in vars(one).items() if k in other} == other
+
+
+def test_observing_in_parts_keeps_what_one_pass_keeps(x):
+    batches = list(torch.split(x, 40))
+    whole = observe(SMALL.make(), batches)
+    parts = observe(SMALL.make(), batches[:1]).extended(batches[1:3]).extended(batches[3:])
+    assert_same_kept(parts, whole)
+    assert_same_kept(parts.blank().extended(batches), whole)
+    assert_same_kept(whole.extended([]), whole)
+
+
+def test_extending_leaves_the_observation_as_it_is(kept, x):
+    before = copy.deepcopy(kept)
+    more = kept.extended(3 * x)
+    assert more.pictures == 2 * kept.pictures
+    assert more.nbytes == kept.nbytes == kept_bytes(kept)
+    assert_same_kept(kept, before)
+    with pytest.raises(InvalidInputError, match="NaN or Inf"):
+        kept.extended([x[:40], torch.full_like(x[:40], torch.nan)])
+    assert_same_kept(kept, before)
+
+
+def test_a_blank_observation_refuses_to_simulate(kept):
+    assert kept.blank().pictures == 0
+    with pytest.raises(InvalidInputError, match="at least one batch"):
+        kept.blank().simulate(Recipe())
+
+
 def test_simulated_models_are_independent_of_each_other(kept, x):
     first, second = kept.simulate(Recipe()), kept.simulate(Recipe())
     with torch.no_grad():
@@ -181,6 +217,10 @@ def test_layers_take_the_largest_group_that_divides_them(asked, got):
     assert [q.scale.numel() * size for q, size in zip(weights, got, strict=True)] == [
         *(8 * 27, 16 * 72, 10 * 256)
     ]
+    shown = [line for line in str(sim).splitlines() if "group_size" in line]
+    assert [f"group_size={size})" in line for size, line in zip(got, shown, strict=True)] == [
+        True
+    ] * 3
     assert torch.isfinite(sim(x)).all()
 
 

@@ -151,7 +151,8 @@ def fake(folder: Path, name: str, script: str) -> Path:
 
 def test_help_is_the_default_and_names_every_target(checkout: Path) -> None:
     text = make(cwd=checkout).stdout
-    for target in ("report", "test", "lab", "help", "bench", "lint", "clean"):
+    targets = ("report", "test", "lab", "app", "site", "help", "bench", "bench-browser", "lint")
+    for target in (*targets, "clean"):
         assert re.search(rf"^  make {target} ", text, re.MULTILINE), target
 
 

@@ -22,6 +22,19 @@ def test_integer_limits(bits, signed, symmetric, qmin, qmax):
     assert (scheme.qmin, scheme.qmax) == (qmin, qmax)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "qmin"),
+    [
+        (Scheme(8, signed=True, symmetric=True, full_range=True), -128),
+        (Scheme(2, signed=True, symmetric=True, full_range=True), -2),
+        (Scheme(8, signed=False, symmetric=False, full_range=True), 0),
+    ],
+    ids=["s8", "s2", "affine-has-it-anyway"],
+)
+def test_full_range_keeps_the_lowest_integer(scheme, qmin):
+    assert scheme.qmin == qmin
+
+
 @pytest.mark.parametrize("bits", [1, 9, 0, -8, 4.0, "8", True, None])
 def test_bits_outside_2_to_8_are_refused(bits):
     with pytest.raises(InvalidInputError, match=r"2\.\.8"):
@@ -32,11 +45,13 @@ def test_bits_outside_2_to_8_are_refused(bits):
     ("arguments", "message"),
     [
         ({"observer": "minmaxx"}, "did you mean 'minmax'"),
-        ({"observer": "mze"}, "choose from minmax, moving_average, percentile, mse, entropy"),
+        ({"observer": "mze"}, "Choose from minmax, moving_average, percentile, mse, entropy"),
         ({"granularity": "per_chanel"}, "did you mean 'per_channel'"),
         ({"granularity": "per_group"}, "group_size goes with"),
         ({"group_size": 32}, "group_size goes with"),
         ({"granularity": "per_group", "group_size": 0}, "at least 1"),
+        ({"granularity": "per_group", "group_size": 2.5}, "an integer of at least 1, got 2.5"),
+        ({"granularity": "per_group", "group_size": "4"}, "an integer of at least 1, got '4'"),
     ],
 )
 def test_bad_settings_name_cause_and_mend(arguments, message):

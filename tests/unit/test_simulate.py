@@ -6,6 +6,7 @@ from torch import nn
 
 from qutils import affine
 from qutils.affine import MIN_SCALE
+from qutils.analysis.sqnr import sqnr_db
 from qutils.calibration import calibrate, observe
 from qutils.errors import InvalidInputError
 from qutils.graph.nodes import op_name
@@ -179,6 +180,20 @@ def test_a_scale_that_training_led_below_zero_acts_as_the_smallest():
     assert float(source.qparams().scale) == pytest.approx(MIN_SCALE)
     assert (quantizer.scale > 0).all()
     assert torch.isfinite(quantizer(bias)).all()
+
+
+@pytest.mark.parametrize("observer", ["minmax", "mse", "entropy"])
+@pytest.mark.parametrize("factor", [2.0**-20, 2.0**-40, 2.0**20, 1e-6])
+@torch.no_grad()
+def test_the_unit_of_the_input_changes_no_sqnr(factor, observer):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.ReLU(), nn.Conv2d(8, 4, 3, bias=False))
+    recipe = Recipe(Scheme(observer=observer), Scheme(observer=observer))
+    x = torch.randn(16, 3, 8, 8)
+    sqnr = [sqnr_db(model(u * x), calibrate(model, u * x, recipe)(u * x)) for u in (1.0, factor)]
+    assert sqnr[1] == pytest.approx(
+        sqnr[0], abs=1
+    )  # with a smallest scale of 1e-7, 1e-6 would lose 20 dB
 
 
 def test_a_range_ends_at_the_ceiling_of_an_absorbed_relu6():

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from qutils.errors import DataError, InvalidInputError
-from qutils.training import Plan, Point, fit, shift_and_flip
+from qutils.feed import shift_and_flip
+from qutils.training import Plan, Point, fit
 
 PLAN = Plan(epochs=3, learning_rate=0.1, batch_size=8, seed=1)  # 5 steps an epoch, 15 in all
+
+
+def scaled(images: Tensor) -> Tensor:
+    return images.float() / 255
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,7 @@ class Toy:
 
     images: Tensor
     labels: Tensor
+    prepare: Callable[[Tensor], Tensor] = scaled
 
 
 @pytest.fixture
@@ -51,10 +60,6 @@ class Net(nn.Module):
         return logits
 
 
-def prepare(images: Tensor) -> Tensor:
-    return images.float() / 255
-
-
 def run(
     toy: Toy, plan: Plan = PLAN, resume: Path | None = None, interrupt_at: int = 0, every: int = 200
 ) -> tuple[Net, list[Point]]:
@@ -62,9 +67,7 @@ def run(
     model = Net()
     model.interrupt_at = interrupt_at
     optimizer = torch.optim.SGD(model.parameters(), lr=plan.learning_rate, momentum=0.9)
-    curve = fit(
-        model, toy, plan, optimizer, prepare, resume=resume, progress=False, save_every=every
-    )
+    curve = fit(model, toy, plan, optimizer, resume=resume, progress=False, save_every=every)
     return model, curve
 
 
@@ -80,7 +83,7 @@ def test_training_learns_and_ends_in_eval_mode(toy: Toy) -> None:
     assert curve[-1].step == 40
     assert curve[-1].epoch == pytest.approx(8)
     assert not model.training
-    assert (model(prepare(toy.images)).argmax(1) == toy.labels).float().mean() > 0.9
+    assert (model(toy.prepare(toy.images)).argmax(1) == toy.labels).float().mean() > 0.9
 
 
 def test_same_seed_same_weights_other_seed_other_weights(toy: Toy) -> None:
@@ -112,14 +115,22 @@ def test_killed_run_resumes_from_the_last_periodic_save(toy: Toy, tmp_path: Path
         killed.calls += 1  # type: ignore[attr-defined]
         if killed.calls == 11:  # type: ignore[attr-defined]
             raise SystemExit  # no time to save, as after a power cut
-        return prepare(images)
+        return scaled(images)
 
     killed.calls = 0  # type: ignore[attr-defined]
     torch.manual_seed(PLAN.seed)
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=PLAN.learning_rate, momentum=0.9)
     with pytest.raises(SystemExit):
-        fit(model, toy, PLAN, optimizer, killed, resume=saved, progress=False, save_every=4)
+        fit(
+            model,
+            replace(toy, prepare=killed),
+            PLAN,
+            optimizer,
+            resume=saved,
+            progress=False,
+            save_every=4,
+        )
     resumed, _ = run(toy, resume=saved)
     assert resumed.calls == 15 - 8
     assert_same_weights(run(toy)[0], resumed)
@@ -133,11 +144,65 @@ def test_run_of_another_plan_is_not_resumed(toy: Toy, tmp_path: Path) -> None:
     assert_same_weights(run(toy, other, resume=saved)[0], run(toy, other)[0])
 
 
-def test_unreadable_run_names_the_mend(toy: Toy, tmp_path: Path) -> None:
+def _without_head(state: Any) -> Any:
+    weights = {k: v for k, v in state["model"].items() if k != "head.bias"}
+    return state | {"model": weights}
+
+
+def _other_groups(state: Any) -> Any:
+    groups = state["optimizer"]["param_groups"]
+    return state | {"optimizer": state["optimizer"] | {"param_groups": groups * 2}}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(b"", b"not a run", b"\n    Save an object to a disk file.\n"),
+        *(lambda state: [1, 2], lambda state: {}, _without_head, _other_groups),
+    ],
+    ids=["empty", "text", "more-text", "list", "no-keys", "other-weights", "other-groups"],
+)
+def test_unreadable_run_names_the_mend_and_loads_nothing(
+    toy: Toy, tmp_path: Path, damage: Any
+) -> None:
     saved = tmp_path / "toy.run"
-    saved.write_bytes(b"not a run")
-    with pytest.raises(DataError, match="Delete it to train from the beginning"):
-        run(toy, resume=saved)
+    with pytest.raises(KeyboardInterrupt):
+        run(toy, resume=saved, interrupt_at=7)
+    if isinstance(damage, bytes):
+        saved.write_bytes(damage)
+    else:
+        torch.save(damage(torch.load(saved, weights_only=True)), saved)
+    model, fresh = Net(), Net()
+    fresh.load_state_dict(model.state_dict())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with pytest.raises(DataError, match="Delete it to train from the beginning") as caught:
+        fit(model, toy, PLAN, optimizer, resume=saved, progress=False)
+    assert "\n" not in str(caught.value)
+    assert_same_weights(model, fresh)
+
+
+def test_run_of_another_key_is_not_resumed(toy: Toy, tmp_path: Path) -> None:
+    saved = tmp_path / "toy.run"
+    with pytest.raises(KeyboardInterrupt):
+        run(toy, resume=saved, interrupt_at=7)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    fit(model, toy, PLAN, optimizer, resume=saved, key="another", progress=False)
+    assert model.calls == 15
+
+
+@pytest.mark.parametrize(("interrupt_at", "error"), [(7, KeyboardInterrupt), (0, DataError)])
+def test_a_full_disk_is_named_and_does_not_swallow_ctrl_c(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt_at: int, error: type
+) -> None:
+    def full(path: Path, content: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    every = 200 if interrupt_at else 1
+    with pytest.raises(error, match="No space left on device"):
+        run(toy, resume=tmp_path / "toy.run", interrupt_at=interrupt_at, every=every)
+    assert not list(tmp_path.iterdir())
 
 
 def test_ctrl_c_handler_is_given_back(toy: Toy) -> None:
@@ -157,10 +222,11 @@ def test_nan_in_the_weights_stops_training_and_keeps_the_saved_run(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
     def poisoned(images: Tensor) -> Tensor:
-        return prepare(images) * torch.nan
+        return scaled(images) * torch.nan
 
+    sick = replace(toy, prepare=poisoned)
     with pytest.raises(InvalidInputError, match="the loss became nan at step 4: .*lower the learn"):
-        fit(model, toy, PLAN, optimizer, poisoned, resume=saved, progress=False, save_every=1)
+        fit(model, sick, PLAN, optimizer, resume=saved, progress=False, save_every=1)
     assert saved.read_bytes() == earlier
 
 
@@ -170,10 +236,15 @@ def test_split_smaller_than_a_batch_is_refused(toy: Toy) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"learning_rate": -1.0}, {"batch_size": 0}], ids=str
+    "wrong",
+    [
+        *({"epochs": 0}, {"learning_rate": -1.0}, {"batch_size": 0}),
+        *({"epochs": float("nan")}, {"epochs": float("inf")}, {"learning_rate": float("nan")}),
+    ],
+    ids=str,
 )
 def test_plan_refuses_what_cannot_train(wrong: dict[str, float]) -> None:
-    with pytest.raises(InvalidInputError, match="must be positive"):
+    with pytest.raises(InvalidInputError, match="must be a positive, finite number"):
         replace(PLAN, **wrong)  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ from qutils import bench, runtimes, zoo
 from qutils.bench.accuracy import wilson
 from qutils.calibration import calibrate
 from qutils.export import export, export_float
-from qutils.runtimes.cpu import has_vnni
+from qutils.runtimes.cpu import saturates
 from qutils.simulate import SimulatedModel
 
 FLOAT, OURS, PEER = "FP32", "INT8 qutils", "INT8 quantize_static"
@@ -57,8 +57,8 @@ class Score:
 
 
 def sessions() -> tuple[str, ...]:
-    """Session settings that differ on this CPU: with VNNI the default kernels are exact."""
-    return (EXACT,) if has_vnni() else (EXACT, DEFAULT)
+    """Session settings that differ on this CPU: only AVX2 without VNNI has saturating kernels."""
+    return (EXACT, DEFAULT) if saturates() else (EXACT,)
 
 
 def make_files(model: str, calibration_pictures: int, folder: Path) -> Files:

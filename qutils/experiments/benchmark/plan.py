@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from qutils.errors import InvalidInputError, unknown_name
+from qutils.errors import InvalidInputError, known_names
 from qutils.observers import OBSERVERS
 from qutils.zoo import MODELS
 
@@ -54,13 +54,13 @@ def choose(
         InvalidInputError: unknown profile, model or observer (suggests the closest); an empty
             list, a batch below 1, fewer than 5 repeats.
     """
-    size = PROFILES[_known("profile", [profile], PROFILES)[0]]
+    size = PROFILES[known_names("profile", [profile], PROFILES)[0]]
     if models is not None:
-        chosen = _known("model", models, MODELS)
+        chosen = known_names("model", models, MODELS)
         own = tuple(name for name in size.memory_models if name in chosen)
         size = replace(size, models=chosen, memory_models=own or chosen[-1:])
     if observers is not None:
-        size = replace(size, observers=_known("observer", observers, OBSERVERS))
+        size = replace(size, observers=known_names("observer", observers, OBSERVERS))
     if batches is not None:
         if not batches or min(batches) < 1:
             raise InvalidInputError(f"batches must be numbers of at least 1, got {list(batches)}")
@@ -72,13 +72,3 @@ def choose(
     if threads < 1:
         raise InvalidInputError(f"threads must be at least 1, got {threads}")
     return replace(size, threads=threads)
-
-
-def _known(kind: str, names: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
-    """The names without repeats, all of them known."""
-    if not names:
-        raise InvalidInputError(f"name at least one {kind}")
-    for name in names:
-        if name not in list(known):
-            raise unknown_name(kind, name, known)
-    return tuple(dict.fromkeys(names))

@@ -21,7 +21,7 @@ _WITH_AVX2 = (
 )
 _OTHER = (
     "The flags of this CPU name neither AVX2 nor VNNI; which instructions its integer kernels use "
-    "is not known here."
+    "is not known here. Saturating kernels are those of AVX2, so there is one session setting only."
 )
 
 
@@ -70,7 +70,10 @@ def explanation(known: frozenset[str]) -> str:
 def of_exactness(scores: Sequence[Score], timings: Sequence[Timing]) -> str:
     """What exact arithmetic costs in time, and what the fast setting loses in accuracy."""
     if DEFAULT not in _sessions(timings):
-        return "With VNNI the default kernels are exact: there is nothing to choose."
+        return (
+            "Only AVX2 without VNNI has default kernels that saturate; this CPU is another, and "
+            "there is nothing to choose."
+        )
     lines = []
     for model in dict.fromkeys(score.model for score in scores):
         own = {s.session: s for s in scores if s.model == model and s.file == OURS}

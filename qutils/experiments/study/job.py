@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from qutils import bench, runtimes, zoo
+from qutils import bench, checkpoint, runtimes, zoo
 from qutils.calibration import Observation, observe
 from qutils.experiments.cache import Cache, source_digest
 from qutils.experiments.study.plan import Job
@@ -21,35 +22,42 @@ from qutils.files import checksums
 from qutils.qat import finetune
 from qutils.simulate import SimulatedModel
 
-#: What a job's numbers depend on besides its setting.
+#: What a job's numbers depend on besides its setting; of ``bench`` what scores, since sizes and
+#: latencies are not kept.
 SOURCES = (
     "qutils.affine",
+    "qutils.bench.accuracy",
     "qutils.calibration",
+    "qutils.checkpoint",
     "qutils.convert",
     "qutils.export",
+    "qutils.feed",
     "qutils.graph",
+    "qutils.interrupt",
     "qutils.observers",
     "qutils.qat",
+    "qutils.runtimes",
     "qutils.schemes",
     "qutils.simulate",
     "qutils.ste",
+    "qutils.tensors",
     "qutils.training",
     "qutils.zoo",
     "qutils.experiments.study.job",
+    "qutils.experiments.study.plan",
 )
+VERSIONS = ("torch", "torchao", "numpy", "onnx", "onnxscript", "onnxruntime")
 
 
 def job_key(job: Job) -> dict[str, object]:
     """Cache key: the setting, and checksums of code, data, weights and library versions."""
-    import onnxruntime
-
     entry = zoo.entry(job.model)
     return {
         "job": job.key(),
         "source": source_digest(*SOURCES),
         "weights": checksums(entry.checkpoint.parent)[entry.checkpoint.name],
         "data": checksums(zoo.data_folder(entry.dataset)),
-        "versions": [torch.__version__, onnxruntime.__version__],
+        "versions": {name: metadata.version(name) for name in VERSIONS},
     }
 
 
@@ -57,7 +65,8 @@ def run_job(job: Job, cache: Cache, progress: bool = False) -> dict[str, Any]:
     """Outcome of a job, from the cache where it is still valid.
 
     ``top1_simulated``, ``top1_integer``, ``agreement`` (percent of equal predictions), ``n``,
-    ``file`` (exported model) and ``curve``; what a method does not have is None.
+    ``file`` (exported model), ``state`` (weights, biases, scales and zero points of a network
+    trained by QAT, safetensors) and ``curve``; what a method does not have is None.
     """
     key = job_key(job)
     outcome: dict[str, Any] = cache.get_or_compute(key, lambda: _compute(job, cache, key, progress))
@@ -80,8 +89,12 @@ def _compute(job: Job, cache: Cache, key: dict[str, object], progress: bool) -> 
         "top1_integer": None,
         "agreement": None,
         "file": None,
+        "state": None,
         "curve": [asdict(point) for point in sim.curve],
     }
+    if job.method == "qat":
+        state = cache.file(key, ".safetensors", lambda p: _discard(checkpoint.save(sim, p)))
+        outcome["state"] = str(state)
     if job.exportable:
         path = cache.file(key, ".onnx", lambda p: _write(sim, p))
         integer = bench.predictions(runtimes.load(path).run, _inputs(test))
@@ -103,6 +116,7 @@ def _float_outcome(
         "top1_float": _top1(found, test),
         "n": len(test),
         "file": str(path),
+        "state": None,
         "curve": [],
     }
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
-from qutils.errors import InvalidInputError, unknown_name
+from qutils.errors import InvalidInputError, known_names
 from qutils.observers import OBSERVERS
 from qutils.schemes import GRANULARITIES, Granularity, Recipe, Scheme
-from qutils.zoo import MODELS
+from qutils.zoo import MODELS, QatCheckpoint
 
 METHODS = ("ptq", "qat")
 
@@ -27,7 +27,7 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile((0,), 1.0, 64, 256, 256),
-    "default": Profile((0,), 0.25, 512, None, None),
+    "default": Profile((0,), 0.5, 512, None, None),
     "full": Profile((0, 1, 2), 0.75, 512, None, None),
 }
 
@@ -99,15 +99,17 @@ def plan_jobs(
         InvalidInputError: an unknown model, method, observer, granularity or profile (the closest
             name is suggested), bits outside 2..8, an empty list, epochs not above zero.
     """
-    _check("profile", [profile], PROFILES)
-    _check("model", models, MODELS)
-    _check("method", methods, METHODS)
-    _check("observer", observers, OBSERVERS)
-    _check("granularity", granularities, [g for g in GRANULARITIES if g != "per_group"])
+    known_names("profile", [profile], PROFILES)
+    known_names("model", models, MODELS)
+    known_names("method", methods, METHODS)
+    known_names("observer", observers, OBSERVERS)
+    known_names("granularity", granularities, [g for g in GRANULARITIES if g != "per_group"])
     size = PROFILES[profile]
     if epochs is not None and epochs <= 0:
         raise InvalidInputError(f"epochs must be above zero, got {epochs}")
-    chosen = tuple(seeds) if seeds else size.seeds
+    chosen = size.seeds if seeds is None else tuple(seeds)
+    if not chosen:
+        raise InvalidInputError("no seeds: name at least one, or none at all for the profile's")
     pairs = bit_pairs(weight_bits, activation_bits)
     for w, a in pairs:
         Recipe(Scheme(w), Scheme(a))  # raises on bits outside 2..8
@@ -132,6 +134,31 @@ def plan_jobs(
         if "ptq" in methods:
             jobs += _comparisons(base, pairs, observers, granularities)
     return sorted(dict.fromkeys(jobs), key=lambda job: job.method != "qat")  # longest first
+
+
+def checkpoint_job(
+    made: QatCheckpoint, *, seed: int | None = None, epochs: float | None = None
+) -> Job:
+    """The job of the ``full`` profile that trains a shipped network, or a variant of it.
+
+    Raises:
+        InvalidInputError: epochs not above zero.
+    """
+    if epochs is not None and epochs <= 0:
+        raise InvalidInputError(f"epochs must be above zero, got {epochs}")
+    return Job(
+        model=made.model,
+        method="qat",
+        weight_bits=made.weight_bits,
+        activation_bits=made.activation_bits,
+        observer=made.observer,
+        granularity=made.granularity,
+        seed=made.seed if seed is None else seed,
+        epochs=made.epochs if epochs is None else epochs,
+        calibration_pictures=made.calibration_pictures,
+        train_pictures=None,
+        test_pictures=None,
+    )
 
 
 def _curves(
@@ -159,11 +186,3 @@ def _comparisons(
         for granularity in granularities[1:]:
             for name in dict.fromkeys((observers[0], "minmax")):
                 yield replace(pair, granularity=cast(Granularity, granularity), observer=name)
-
-
-def _check(kind: str, names: Sequence[str], known: Iterable[str]) -> None:
-    if not names:
-        raise InvalidInputError(f"name at least one {kind}")
-    for name in names:
-        if name not in list(known):
-            raise unknown_name(kind, name, known)

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from qutils.bench.process import TRAINING_ENVIRONMENT
 from qutils.experiments.cache import Cache
+from qutils.experiments.reuse import Reuse
 from qutils.experiments.study.plan import Job
 
 
@@ -29,29 +30,32 @@ def workers() -> int:
 def run_jobs(jobs: Sequence[Job], cache: Cache | None = None) -> dict[Job, dict[str, Any]]:
     """Outcomes by job. Interrupted, it keeps what is done; the next call continues from there.
 
+    A single job shows the bar of its training.
+
     Raises: whatever a job raises, after the others that already run have finished.
     """
     cache = cache or Cache()
     outcomes: dict[Job, dict[str, Any]] = {}
     with _environment(TRAINING_ENVIRONMENT), _executor() as executor:
-        arguments = (cache.folder, cache.refresh)
+        arguments = (cache.folder, cache.refresh, len(jobs) == 1)
         futures = {executor.submit(_work, job, *arguments): job for job in jobs}
         for future in _progress(futures):
-            outcome, hits, misses = future.result()
-            outcomes[futures[future]] = outcome
-            cache.hits, cache.misses = cache.hits + hits, cache.misses + misses
+            outcomes[futures[future]], reuse = future.result()
+            cache.count(reuse)
     return {job: outcomes[job] for job in jobs}
 
 
-def _work(job: Job, folder: Path, refresh: bool) -> tuple[dict[str, Any], int, int]:
+def _work(job: Job, folder: Path, refresh: bool, progress: bool) -> tuple[dict[str, Any], Reuse]:
     """In the worker: one job; it counts as reused if nothing had to be computed for it."""
     from qutils.experiments.study.job import run_job
 
     cache = Cache(folder, refresh)
-    outcome = run_job(job, cache)
-    if outcome.get("file") and not Path(outcome["file"]).is_file():
-        outcome = run_job(job, Cache(folder, refresh=True))
-    return outcome, int(cache.misses == 0), int(cache.misses > 0)
+    outcome = run_job(job, cache, progress)
+    files = [outcome[name] for name in ("file", "state") if outcome[name]]
+    if not all(Path(file).is_file() for file in files):
+        cache = Cache(folder, refresh=True)
+        outcome = run_job(job, cache, progress)
+    return outcome, Reuse(0, 1) if cache.misses else Reuse(1, 0, cache.origins)
 
 
 def _progress(futures: dict[Future[Any], Job]) -> Iterator[Future[Any]]:

@@ -1,4 +1,4 @@
-"""From outcomes to rows, data frames and the headline figures a report is judged by."""
+"""From outcomes to rows and data frames."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from qutils import bench, runtimes, zoo
+from qutils.experiments.formats import quantity
 from qutils.experiments.results import Check, Row
 from qutils.experiments.study.plan import Job
 
 Outcomes = Mapping[Job, Mapping[str, Any]]
-COMMAND = "make report PROFILE={profile}"
 
 
 def rows_of(outcomes: Outcomes, repeats: int = 200) -> list[Row]:
@@ -37,6 +37,7 @@ def rows_of(outcomes: Outcomes, repeats: int = 200) -> list[Row]:
                     runtime="torch",
                     top1=outcome["top1_simulated"],
                     top1_n=outcome["n"],
+                    threads=1,  # of every job
                 )
             )
         if outcome["file"] is None:
@@ -132,113 +133,60 @@ def comparison(df: pd.DataFrame, first_seed: int) -> pd.DataFrame | None:
     return pd.concat([df[df["method"] == "fp32"], compared])
 
 
-def granularity_cost(df: pd.DataFrame, granularity: str = "per_tensor") -> str:
-    """One sentence a model: points of top-1 that one scale per tensor costs, minmax, PTQ."""
-    lines = []
-    minmax = df[(df["method"] == "ptq") & (df["observer"] == "minmax")]
-    minmax = minmax[minmax["execution"] == "simulated"]
-    for (model, w, a), rows in minmax.groupby(["model", "weight_bits", "activation_bits"]):
-        top1 = rows.groupby("granularity")["top1"].mean()
-        if {granularity, "per_channel"} <= set(top1.index):
-            lines.append(
-                f"- {model}, W{w:.0f}A{a:.0f}, minmax: {top1['per_channel']:.2f} % per channel, "
-                f"{top1[granularity]:.2f} % per tensor."
-            )
-    return "\n".join(lines) or "Minmax was not asked for in both granularities."
+def headline(checks: Sequence[Check]) -> pd.DataFrame:
+    """The headline figures of this run, with their targets where there are any."""
+    met = {True: "met", False: "missed", None: ""}
+    table = pd.DataFrame(
+        {
+            "headline figure": check.name,
+            "execution": check.execution or "",
+            "value": quantity(check.value, check.unit),
+            "target": ""
+            if check.target is None
+            else f"{'≤' if check.comparison == '<=' else '≥'} {quantity(check.target, check.unit)}",
+            "": met[check.passed],
+            "note": check.note,
+        }
+        for check in checks
+    )
+    return table.loc[:, [name for name in table if name == "value" or table[name].any()]]
 
 
 def summary(df: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds of each setting: top-1 [%] and its range, size [KiB], latency [ms]."""
-    keys = [
-        "model",
-        "method",
-        "weight_bits",
-        "activation_bits",
-        "observer",
-        "granularity",
-        "execution",
-    ]
-    grouped = df.groupby(keys, dropna=False, sort=False)
-    table = grouped.agg(
-        seeds=("seed", "nunique"),
-        top1=("top1", "mean"),
-        lowest=("top1", "min"),
-        highest=("top1", "max"),
-        n=("top1_n", "first"),
-        size=("size_bytes", "mean"),
-        latency=("latency_ms_median", "mean"),
-    ).reset_index()
-    table["size"] = table["size"] / 1024
+    """Mean over seeds of each setting: top-1 [%] and its range, size [KiB], latency [ms].
+
+    By model, from FP32 down to the fewest bits.
+    """
+    bits = ["weight_bits", "activation_bits"]
+    keys = ["model", "method", *bits, "observer", "granularity", "execution"]
+    table = (
+        df.groupby(keys, dropna=False, sort=False)
+        .agg(
+            top1=("top1", "mean"),
+            lowest=("top1", "min"),
+            highest=("top1", "max"),
+            seeds=("seed", "nunique"),
+            n=("top1_n", "first"),
+            size=("size_bytes", "mean"),
+            latency=("latency_ms_median", "mean"),
+        )
+        .reset_index()
+    )
+    table["size"] = table["size"].astype(float) / 1024
+    table["order"] = table["model"].map({m: i for i, m in enumerate(df["model"].unique())})
+    by = ["order", *bits, "method", "granularity", "observer", "execution"]
+    table = table.sort_values(by, ascending=[True, False, False, *[True] * 4], ignore_index=True)
+    written = [f"W{w:.0f}A{a:.0f}" for w, a in zip(*(table[name] for name in bits), strict=True)]
+    table.insert(2, "bits", written)
+    ends = zip(table["lowest"], table["highest"], table["seeds"], strict=True)
+    spans = [f"{low:.2f} to {high:.2f}" if seeds > 1 else "" for low, high, seeds in ends]
+    table.insert(list(table).index("top1") + 1, "over seeds [%]", spans)
+    table["seeds"] = table["seeds"].where(table["seeds"] > 0)  # FP32 has none
     names = {
         "top1": "top-1 [%]",
-        "lowest": "lowest [%]",
-        "highest": "highest [%]",
         "n": "pictures",
         "size": "file [KiB]",
         "latency": "latency, batch 1 [ms]",
     }
-    return table.rename(columns=names).round(3)
-
-
-def checks(df: pd.DataFrame, observer: str, profile: str) -> list[Check]:
-    """The headline figures, each with its target, as far as the parameters asked for them."""
-    found: list[Check] = []
-    for model in df["model"].unique():
-        own = df[df["model"] == model]
-        fp32 = float(own.loc[own["method"] == "fp32", "top1"].iloc[0])
-        found.append(_check(f"{model}: FP32 top-1", fp32, "%", 92.5, ">=", profile))
-        found += _integer_checks(model, own, fp32, observer, profile)
-        found += _low_bit_checks(model, own, fp32, observer, profile)
-    return found
-
-
-def _integer_checks(
-    model: str, own: pd.DataFrame, fp32: float, observer: str, profile: str
-) -> list[Check]:
-    integer = own[own["execution"] == "integer"]
-    main = integer[
-        (integer["method"] == "ptq")
-        & (integer["granularity"] == "per_channel")
-        & (integer["observer"] == observer)
-    ]
-    if main.empty:
-        return []
-    loss, agreement = fp32 - main["top1"].mean(), integer["agreement_percent"].min()
-    ratio = main["size_bytes"].mean() / own.loc[own["method"] == "fp32", "size_bytes"].iloc[0]
-    return [
-        _check(
-            f"{model}: W8A8 PTQ per channel, integer, points lost",
-            loss,
-            "points",
-            0.2,
-            "<=",
-            profile,
-        ),
-        _check(
-            f"{model}: same prediction, simulation and INT8 file",
-            agreement,
-            "%",
-            99.9,
-            ">=",
-            profile,
-        ),
-        _check(f"{model}: INT8 file of FP32 file", ratio, "ratio", 0.36, "<=", profile),
-    ]
-
-
-def _low_bit_checks(
-    model: str, own: pd.DataFrame, fp32: float, observer: str, profile: str
-) -> list[Check]:
-    four = own[(own["method"] == "qat") & (own["weight_bits"] == 4) & (own["activation_bits"] == 4)]
-    if four.empty:
-        return []
-    note = f"mean of {four['seed'].nunique()} seeds"
-    loss = fp32 - four["top1"].mean()
-    return [_check(f"{model}: W4A4 QAT, points lost", loss, "points", 1.0, "<=", profile, note)]
-
-
-def _check(
-    name: str, value: float, unit: str, target: float, comparison: str, profile: str, note: str = ""
-) -> Check:
-    command = COMMAND.format(profile=profile) if profile != "default" else "make report"
-    return Check(name, round(float(value), 3), unit, target, comparison, command, note)  # type: ignore[arg-type]
+    table = table.drop(columns=["order", "lowest", "highest", *bits]).rename(columns=names)
+    return table.round({"top-1 [%]": 2, "file [KiB]": 1, "latency, batch 1 [ms]": 3})

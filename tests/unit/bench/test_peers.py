@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
 
-from qutils.bench import PEERS, agreement, predictions, quantize_static, size_of
-from qutils.errors import DataError, InvalidInputError, UnsupportedError
+from qutils.bench import PEERS, agreement, nncf_quantize, predictions, quantize_static, size_of
+from qutils.errors import DataError, InvalidInputError, MissingPackageError, UnsupportedError
 from qutils.runtimes import load
 
 
@@ -70,5 +72,26 @@ def test_bad_input_leaves_the_earlier_file(files, batches, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_nncf_makes_a_file_that_both_runtimes_compute_in_integers(files, batches, tmp_path, capfd):
+    pytest.importorskip("nncf", reason="the extra 'peers' is not installed")
+    path = nncf_quantize(files.fp32, iter(batches), tmp_path / "nncf.onnx")
+    assert capfd.readouterr() == ("", "")
+    onnx.checker.check_model(onnx.load(path))
+    assert size_of(path).weight_bytes == files.conv_weights + files.gemm_weights
+    floats = predictions(load(files.fp32).run, batches)
+    assert load(path).kernels()["QLinearConv"] == 1
+    assert agreement(predictions(load(path).run, batches), floats) >= 90
+    pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
+    runtime = load(path, "openvino")
+    assert runtime.kernels()["Convolution f32"] == 0
+    assert agreement(predictions(runtime.run, batches), floats) >= 90
+
+
+def test_a_peer_that_is_not_installed_names_the_command(files, batches, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(MissingPackageError, match=r'pip install "qutils\[peers\]"'):
+        nncf_quantize(files.fp32, batches, tmp_path / "nncf.onnx")
+
+
 def test_registry():
-    assert PEERS["quantize_static"] is quantize_static
+    assert dict(PEERS) == {"quantize_static": quantize_static, "nncf": nncf_quantize}

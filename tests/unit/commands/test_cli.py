@@ -35,3 +35,9 @@ def test_errors_become_exit_codes(error, code, shown):
 
 def test_unknown_command_is_a_usage_error():
     assert CliRunner().invoke(cli.main, ["no-such"]).exit_code == 2
+
+
+def test_an_unknown_command_is_told_with_the_closest_one():
+    result = CliRunner().invoke(cli.main, ["quantise", "x"])
+    assert result.exit_code == 2
+    assert "unknown command 'quantise': did you mean 'quantize'?" in result.output

@@ -12,7 +12,7 @@ def test_parameters_are_listed(tmp_path):
     assert lines == [
         "NAME TYPE DEFAULT",
         "profile Literal['smoke', 'default', 'full'] 'default' how long it takes",
-        "bits list[int] [2, 4] widths = many",
+        "bits list[int] [2, 4] 2..8, widths = many",
         "rate float 0.5",
     ]
 

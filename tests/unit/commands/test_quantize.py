@@ -1,79 +1,20 @@
 from __future__ import annotations
 
-import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from click.testing import CliRunner
-from safetensors.torch import save_file
 
-from qutils import runtimes, zoo
-from qutils.cli import main
-from qutils.commands.inputs import Inputs, read_inputs
+from qutils import bench, checkpoint, runtimes, zoo
 from qutils.commands.material import read_material
 from qutils.commands.models import read_model
-from qutils.commands.summary import Fidelity
-from qutils.errors import DataError, InvalidInputError
+from qutils.errors import DataError
+from qutils.export import tensorrt_rules
 from tests.unit.experiments.toy import snapshot
 
-NETS = """
-import torch
-from torch import nn
-
-def tiny():
-    torch.manual_seed(0)
-    layers = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    return nn.Sequential(*layers, nn.Linear(4, 3))
-
-instance = tiny()
-number = 3
-
-class Sine(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.net = tiny()
-    def forward(self, x):
-        return torch.sin(self.net(x))
-
-class Branch(Sine):
-    def forward(self, x):
-        return self.net(x) if x.sum() > 0 else x
-
-class Pair(Sine):
-    def forward(self, x):
-        return self.net(x), x
-
-class Sick(Sine):
-    def __init__(self):
-        super().__init__()
-        self.net[0].weight.data[0, 0, 0, 0] = float("nan")
-
-def needs(argument):
-    return argument
-"""
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """A folder with a file of models, labelled data, and an output that is there already."""
-    monkeypatch.chdir(tmp_path)
-    Path("nets.py").write_text(NETS)
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((40, 1, 8, 8)).astype(np.float32)
-    np.savez("data.npz", inputs=x, labels=rng.integers(0, 3, 40))
-    np.save("data.npy", x)
-    Path("old.onnx").write_bytes(b"earlier result")
-    threads = torch.get_num_threads()
-    yield tmp_path
-    torch.set_num_threads(threads)
-
-
-def quantize(*words: object):
-    return CliRunner().invoke(main, ["quantize", *map(str, words)])
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def percent(line: str, text: str) -> float:
@@ -82,10 +23,7 @@ def percent(line: str, text: str) -> float:
     return float(found[1])
 
 
-# --- what it does ---
-
-
-def test_own_model_becomes_an_integer_file():
+def test_own_model_becomes_an_integer_file(quantize):
     result = quantize("nets.py:tiny", "old.onnx", "--data", "data.npz", "--observer", "mse")
     assert result.exit_code == 0, result.output
     text = result.stdout
@@ -107,7 +45,23 @@ def test_own_model_becomes_an_integer_file():
     assert percent("top-1 of W8A8, integer (onnxruntime)", text) == pytest.approx(top1)
 
 
-def test_model_of_the_zoo_uses_its_own_data(monkeypatch):
+def test_method_refines_and_the_head_line_says_so(quantize):
+    words = ("nets.py:tiny", "--data", "data.npz", "--weight-bits", 2, "--simulate-only")
+    plain, refined = (
+        quantize(*words, "--method", name).stdout for name in ("ptq", "ptq-bias-correction")
+    )
+    assert "minmax ranges of 32 inputs, PTQ\n" in plain
+    assert "minmax ranges of 32 inputs, PTQ with bias correction\n" in refined
+    line = "SQNR of the outputs, float to simulated"
+    assert percent(line, refined) > percent(line, plain)
+    trained = quantize(*words, "--method", "ptq-bias-correction", "--qat-epochs", 1).stdout
+    assert "QAT after bias correction, 1 epochs" in trained
+    wrong = quantize(*words, "--method", "bias-correction")
+    assert wrong.exit_code == 2
+    assert "did you mean 'ptq-bias-correction'?" in wrong.stderr
+
+
+def test_model_of_the_zoo_uses_its_own_data(monkeypatch, quantize):
     data = zoo.dataset("fashion_mnist")
     few = replace(data, calibration=data.calibration.take(32), test=data.test.take(64))
     monkeypatch.setitem(zoo.DATASETS, "fashion_mnist", lambda: few)
@@ -117,7 +71,7 @@ def test_model_of_the_zoo_uses_its_own_data(monkeypatch):
     assert percent("top-1 of W8A8, simulated (torch)", result.stdout) > 80
 
 
-def test_setting_without_kernels_is_simulated_and_says_so(folder):
+def test_setting_without_kernels_is_simulated_and_says_so(folder, quantize):
     before = snapshot(folder)
     words = ("nets.py:instance", "--data", "data.npz", "--weight-bits", 4, "--simulate-only")
     result = quantize(*words)
@@ -140,7 +94,7 @@ def test_setting_without_kernels_is_simulated_and_says_so(folder):
     ],
     ids=str,
 )
-def test_setting_without_kernels_is_not_exported(options):
+def test_setting_without_kernels_is_not_exported(options, quantize):
     result = quantize("nets.py:tiny", "old.onnx", "--data", "data.npz", *options)
     assert result.exit_code == 2
     assert "simulated, not exported" in result.output
@@ -148,7 +102,7 @@ def test_setting_without_kernels_is_not_exported(options):
     assert Path("old.onnx").read_bytes() == b"earlier result"
 
 
-def test_training_with_labels_changes_the_model():
+def test_training_with_labels_changes_the_model(quantize):
     common = ("nets.py:tiny", "--data", "data.npz", "--simulate-only")
     ptq, qat = quantize(*common), quantize(*common, "--qat-epochs", 2, "--seed", 1)
     assert qat.exit_code == 0, qat.output
@@ -157,186 +111,88 @@ def test_training_with_labels_changes_the_model():
     assert percent(line, qat.stdout) != percent(line, ptq.stdout)
 
 
-def test_operator_without_kernel_is_kept_in_float_if_allowed():
+def test_operator_without_kernel_is_kept_in_float_if_allowed(quantize):
     result = quantize("nets.py:Sine", "out.onnx", "--data", "data.npy", "--allow-float")
     assert result.exit_code == 0, result.output
-    assert "kept in float: sin" in result.stdout
+    assert "kept in float: sin (sin)\n" in result.stdout  # it holds no weights
     assert "1 Sin" in result.stdout
     assert "top-1" not in result.stdout  # no labels
 
 
-# --- where weights come from ---
+def test_the_weights_that_stay_in_float_are_counted(folder, quantize):
+    np.savez("steps.npz", inputs=np.random.default_rng(0).normal(size=(20, 7, 8)).astype("f4"))
+    words = ("nets.py:Recurrent", "--data", "steps.npz")
+    refused = quantize(*words, "out.onnx")
+    assert refused.exit_code == 1
+    named = ", ".join(f"aten.{op} in module '{op}'" for op in ("lstm", "mean", "gelu"))
+    assert f"operators {named} have no".replace("'gelu'", "'act'") in refused.output
+    kept = quantize(*words[:1], "out.onnx", *words[1:], "--allow-float")
+    assert kept.exit_code == 0, kept.output
+    held = 4 * 16 * (16 + 16) + 2 * 4 * 16
+    total = held + 8 * 16 + 16 + 16 * 5 + 5
+    line = f"they hold {held:,} of {total:,} weights and biases ({held / total:.0%})"
+    assert f"kept in float: lstm (lstm), mean (mean), act (gelu); {line}" in kept.stdout
+    assert f"weights: FP32 {4 * (held - 128 + 8 * 16 + 16 * 5):,} bytes" in kept.stdout
 
 
-def weights(offset: float) -> dict[str, torch.Tensor]:
-    return {k: v + offset for k, v in read_model("nets.py:tiny").state_dict().items()}
-
-
-@pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "nested.pt"])
-def test_weights_are_read(name):
-    state = weights(1.0)
-    if name.endswith(".safetensors"):
-        save_file(state, name)
-    else:
-        torch.save({"state_dict": state} if name == "nested.pt" else state, name)
-    loaded = read_model("nets.py:tiny", Path(name)).state_dict()
-    assert all(torch.equal(loaded[key], state[key]) for key in state)
-
-
-@pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
-def test_weights_of_another_model_are_refused(name):
-    state = {"0.weight": torch.zeros(4, 1, 5, 5)}
-    torch.save(state, name) if name == "w.pt" else save_file(state, name)
-    with pytest.raises(DataError, match="does not fit Sequential"):
-        read_model("nets.py:tiny", Path(name))
-
-
-class Harm:
-    """Creates a file when it is unpickled."""
-
-    def __reduce__(self):
-        return Path.touch, (Path("harm"),)
-
-
-@pytest.mark.parametrize("write", [torch.save, lambda o, p: p.write_bytes(pickle.dumps(o, 2))])
-def test_pickles_are_refused_and_not_executed(write):
-    write({"0.weight": Harm()}, Path("w.pt"))
-    result = quantize("nets.py:tiny", "old.onnx", "--data", "data.npz", "--weights", "w.pt")
-    assert result.exit_code == 1
-    assert "is refused" in result.output
-    assert "torch.save(model.state_dict(), path)" in result.output
-    assert not Path("harm").exists()
-    assert Path("old.onnx").read_bytes() == b"earlier result"
-
-
-def test_truncated_weights_are_named():
-    torch.save(weights(0.0), "w.pt")
-    Path("w.pt").write_bytes(Path("w.pt").read_bytes()[:500])
-    with pytest.raises(DataError, match="w.pt is corrupt or truncated"):
-        read_model("nets.py:tiny", Path("w.pt"))
-
-
-# --- where data comes from ---
-
-
-def test_folder_of_inputs_is_read_in_order_of_names():
-    x = np.load("data.npy")
-    Path("inputs").mkdir()
-    for i in range(6):
-        np.save(f"inputs/{i}.npy", x[i])
-    np.save("inputs/labels.npy", np.arange(6) % 3)
-    read = read_inputs(Path("inputs"))
-    assert torch.equal(read.x, torch.from_numpy(x[:6]))
-    assert read.y is not None
-    assert read.y.tolist() == [0, 1, 2, 0, 1, 2]
-
-
-def test_single_array_of_an_archive_needs_no_name():
-    np.savez("one.npz", anything=np.ones((2, 3)), labels=np.array([0, 1]))
-    assert read_inputs(Path("one.npz")).x.dtype == torch.float32
-
-
-def test_scored_inputs_are_used_for_nothing_else():
-    x = np.arange(50, dtype=np.float32).reshape(50, 1)
-    np.savez("n.npz", inputs=x, labels=np.zeros(50, int))
-    material = read_material("n.npz", pictures=16)
-    scored = set(material.test.x.flatten().tolist())
-    trained = set(material.train.images.flatten().tolist())
-    assert len(scored) == 10
-    assert len(material.calibration) == 16
-    assert set(material.calibration.flatten().tolist()) <= trained
-    assert scored | trained == set(range(50))
-    assert not scored & trained
-
-
-def test_few_inputs_are_all_used_and_nothing_is_scored():
-    np.save("few.npy", np.load("data.npy")[:3])
-    result = quantize("nets.py:tiny", "--data", "few.npy", "--simulate-only")
+def test_what_was_simulated_is_kept_and_opened_again(folder, quantize):
+    words = ("nets.py:tiny", "--data", "data.npz", "--weight-bits", 3, "--simulate-only")
+    result = quantize(*words, "--save", "kept.safetensors")
     assert result.exit_code == 0, result.output
-    assert "Not scored" in result.stdout
+    assert "simulated model: kept.safetensors (qutils.load opens it)" in result.stdout
+    sim = checkpoint.load(folder / "kept.safetensors", read_model("nets.py:tiny"))
+    assert sim.recipe.label == "W3A8"
+    held = read_material("data.npz", 512).test
+    top1 = bench.evaluate(bench.predict_with(sim), [(held.x.numpy(), held.y.numpy())]).top1
+    assert percent("top-1 of W3A8, simulated (torch)", result.stdout) == pytest.approx(top1)
 
 
-def bad_data(name: str) -> Path:
-    """A file or folder that cannot be used."""
-    x = np.load("data.npy")
-    path = Path(f"bad.{'npz' if name in ARCHIVES else 'npy'}")
-    if name == "missing":
-        return path
-    if name in ("text", "truncated", "pickled"):
-        path.write_bytes(
-            {
-                "text": b"not an array",
-                "truncated": Path("data.npy").read_bytes()[:2000],
-                "pickled": pickle.dumps([1]),
-            }[name]
-        )
-    elif name == "cut archive":
-        path.write_bytes(Path("data.npz").read_bytes()[:3000])
-    elif name in ARCHIVES:
-        np.savez(path, **ARCHIVES[name](x))
-    else:
-        np.save(path, ARRAYS[name](x), allow_pickle=True)
-    return path
+def test_what_is_read_is_never_replaced(folder, quantize):
+    weights = zoo.save(read_model("nets.py:tiny"), folder / "float.safetensors")
+    before = weights.read_bytes()
+    words = ("nets.py:tiny", "--data", "data.npz", "--simulate-only", "--weights", weights)
+    result = quantize(*words, "--save", "float.safetensors")
+    assert result.exit_code == 2
+    assert "--save would replace float.safetensors, which is read" in result.output
+    assert weights.read_bytes() == before
 
 
-def _with(x: np.ndarray, value: float) -> np.ndarray:
-    x[7, 0, 0, 0] = value
-    return x
+def test_a_simulated_model_given_as_weights_says_how_to_open_it(folder, quantize):
+    words = ("nets.py:tiny", "--data", "data.npz", "--simulate-only")
+    assert quantize(*words, "--save", "kept.safetensors").exit_code == 0
+    result = quantize(*words, "--weights", "kept.safetensors")
+    assert result.exit_code == 1
+    assert "open it with qutils.load(path, model)" in result.output
 
 
-ARRAYS = {
-    "empty": lambda x: x[:0],
-    "flat": lambda x: x.ravel(),
-    "nan": lambda x: _with(x, np.nan),
-    "inf": lambda x: _with(x, np.inf),
-    "bytes": lambda x: x.astype(np.uint8),
-    "objects": lambda x: np.array([{}, None], dtype=object),
-    "wrong shape": lambda x: np.concatenate([x, x], axis=1),
-}
-ARCHIVES = {
-    "cut archive": None,
-    "two arrays": lambda x: {"a": x, "b": x},
-    "few labels": lambda x: {"inputs": x, "labels": np.zeros(3, int)},
-    "float labels": lambda x: {"inputs": x, "labels": np.zeros(40)},
-    "large label": lambda x: {"inputs": x, "labels": np.full(40, 3)},
-}
+def test_a_file_that_grew_says_why(folder, quantize):
+    np.savez("steps.npz", inputs=np.random.default_rng(0).normal(size=(20, 7, 8)).astype("f4"))
+    result = quantize("nets.py:Recurrent", "o.onnx", "--data", "steps.npz", "--allow-float")
+    assert re.search(
+        r"\(1\.\d+\): larger than before, as most of it stayed in float", result.stdout
+    )
 
 
-@pytest.mark.parametrize(
-    ("name", "code", "message"),
-    [
-        ("missing", 2, "neither a file nor a dataset"),
-        ("text", 1, "not a sound NumPy file"),
-        ("truncated", 1, "not a sound NumPy file (2,000 bytes)"),
-        ("pickled", 1, "never unpickled"),
-        ("objects", 1, "never unpickled"),
-        ("cut archive", 1, "not a sound NumPy file"),
-        ("empty", 2, "shape [0, 1, 8, 8]"),
-        ("flat", 2, "as [N, ...]"),
-        ("nan", 2, "NaN or Inf in 1 of 40 inputs, the first is number 7"),
-        ("inf", 2, "NaN or Inf"),
-        ("bytes", 2, "inputs of uint8: give floats"),
-        ("wrong shape", 2, "cannot run inputs of shape [N, 2, 8, 8]"),
-        ("two arrays", 2, "holds the arrays a, b"),
-        ("few labels", 2, "labels of shape [3]"),
-        ("float labels", 2, "labels of shape [40] and float64"),
-        ("large label", 2, "a label is 3, but nets.py:tiny tells 3 classes apart"),
-    ],
-)
-def test_bad_data_is_named_and_leaves_the_output(name, code, message):
-    result = quantize("nets.py:tiny", "old.onnx", "--data", bad_data(name))
-    assert result.exit_code == code, result.output
-    assert message in result.output
-    assert Path("old.onnx").read_bytes() == b"earlier result"
-
-
-# --- what else can be amiss ---
+def test_it_says_how_to_run_the_file(quantize):
+    result = quantize("nets.py:tiny", "out.onnx", "--data", "data.npz")
+    assert "Run it: qutils.runtimes.load('out.onnx').run(batch)" in result.stdout
+    assert 'add_session_config_entry("session.x64quantprecision", "1")' in result.stdout
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
+        (["nets.py:tiny", "o.onnx", "--save", "a.pt"], 2, "give a.pt the ending .safetensors"),
+        (["nets.py:tiny", "o.onnx", "--group-size", "4"], 2, "goes with --granularity per_group"),
+        (
+            ["nets.py:tiny", "o.onnx", "--data", "data.npz", "--weights", "old.onnx"],
+            2,
+            "old.onnx is a whole model",
+        ),
+        (["nets.py:tiny", "o.onnx", "--data", "lost.npz"], 2, "lost.npz is missing"),
+        (["nets.py:tiny", "o.onnx", "--weights", "lost.pt"], 2, "lost.pt is missing"),
         (["resnet9", "o.onnx"], 2, "did you mean 'resnet8'?"),
+        (["nets.tiny", "o.onnx", "--data", "data.npz"], 2, "path/to/file.py:NAME"),
         (["nets.py:tiny", "o.onnx"], 2, "needs --data"),
         (["nets.py", "o.onnx", "--data", "data.npz"], 2, "write nets.py:NAME"),
         (["nots.py:tiny", "o.onnx", "--data", "data.npz"], 2, "nots.py is missing"),
@@ -345,40 +201,33 @@ def test_bad_data_is_named_and_leaves_the_output(name, code, message):
         (["nets.py:needs", "o.onnx", "--data", "data.npz"], 2, "without arguments"),
         (["nets.py:Pair", "o.onnx", "--data", "data.npz"], 2, "returns a tuple"),
         (["nets.py:Sick", "o.onnx", "--data", "data.npz"], 2, "0.weight holds NaN"),
+        (["nets.py:Half", "o.onnx", "--data", "data.npz"], 2, "0.weight is torch.float16"),
         (["nets.py:Sine", "o.onnx", "--data", "data.npz"], 1, "aten.sin in module"),
         (["nets.py:Branch", "o.onnx", "--data", "data.npz"], 1, "cannot trace Branch"),
         (["nets.py:tiny", "o.onnx", "--data", "data.npy", "--qat-epochs", "1"], 2, "needs labels"),
         (["nets.py:tiny", "--data", "data.npz"], 2, "--simulate-only"),
         (["nets.py:tiny", "o.onnx", "--data", "data.npz", "--simulate-only"], 2, "not both"),
-        (["nets.py:tiny", "o.pt", "--data", "data.npz"], 2, "reads .onnx files"),
+        (
+            ["nets.py:tiny", "o.pt", "--data", "data.npz"],
+            2,
+            "reads .onnx files: give o.pt that ending",
+        ),
         (["nets.py:tiny", "nets.py/o.onnx", "--data", "data.npz"], 2, "cannot write into"),
         (["resnet8", "o.onnx", "--weight-bits", "9"], 2, "2<=x<=8"),
         (["resnet8", "o.onnx", "--observer", "mze"], 2, "did you mean 'mse'?"),
         (["resnet8", "o.onnx", "--target", "onnxruntim"], 2, "did you mean 'onnxruntime'?"),
-        (["resnet8", "o.onnx", "--granularity", "per_group"], 2, "group_size goes with"),
+        (["resnet8", "o.onnx", "--granularity", "per_group"], 2, "--group-size goes with"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_what_cannot_be_done_is_refused(words, code, message):
+def test_what_cannot_be_done_is_refused(words, code, message, quantize):
     result = quantize(*words)
     assert result.exit_code == code, result.output
     assert message in result.output
     assert not Path("o.onnx").exists()
 
 
-@pytest.mark.parametrize("source", ["import no_such_module", "def (", "raise SystemExit(3)"])
-def test_file_that_cannot_be_imported_is_named(source):
-    Path("broken.py").write_text(source)
-    with pytest.raises(InvalidInputError, match="broken.py cannot be imported"):
-        read_model("broken.py:net")
-
-
-def test_file_may_import_what_lies_beside_it():
-    Path("more_nets.py").write_text("from nets import tiny\nnet = tiny()\n")
-    assert isinstance(read_model("more_nets.py:net"), torch.nn.Sequential)
-
-
-def test_failure_at_the_very_end_leaves_the_output(folder, monkeypatch):
+def test_failure_at_the_very_end_leaves_the_output(folder, monkeypatch, quantize):
     def fail(*_: object, **__: object) -> None:
         raise DataError("the disk is full")
 
@@ -390,17 +239,31 @@ def test_failure_at_the_very_end_leaves_the_output(folder, monkeypatch):
     assert not list(folder.glob(".tmp-*"))
 
 
-def test_sqnr_and_agreement_follow_their_equations():
-    fidelity = Fidelity()
-    reference = np.array([[3.0, 4.0], [0.0, 5.0]], np.float32)
-    fidelity.add(reference, reference + np.array([[0.0, 0.5], [0.0, 0.0]], np.float32))
-    fidelity.add(reference[:1], np.array([[4.0, 4.0]], np.float32))
-    assert fidelity.sqnr_db == pytest.approx(10 * np.log10(75 / 1.25))
-    assert fidelity.agreement == pytest.approx(200 / 3)
+def test_for_a_gpu_that_is_not_here_the_file_is_written_and_the_simulation_scored(
+    quantize, monkeypatch
+):
+    monkeypatch.setattr("qutils.runtimes.registry.lacking_gpu", lambda: "the driver sees none")
+    result = quantize("nets.py:tiny", "net.onnx", "--data", "data.npz", "--target", "tensorrt")
+    assert result.exit_code == 0, result.output
+    text = result.stdout
+    assert "Not run in integers: tensorrt needs an NVIDIA GPU: none found, the driver" in text
+    assert percent("SQNR of the outputs, float to simulated", text) > 20
+    assert "integer (tensorrt)" not in text
+    assert "qutils check net.onnx --target tensorrt" in text
+    assert tensorrt_rules.check("net.onnx") == ()
 
 
-def test_inputs_are_served_in_order_with_their_labels():
-    inputs = Inputs(torch.arange(130.0).reshape(130, 1), torch.arange(130))
-    batches = inputs.batches()
-    assert [len(x) for x, _ in batches] == [64, 64, 2]
-    assert torch.cat([y for _, y in batches if y is not None]).tolist() == list(range(130))
+def test_litert_gets_a_file_of_its_own_format(quantize):
+    pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
+    words = ("nets.py:tiny", "--data", "data.npz", "--target", "litert")
+    result = quantize(words[0], "net.tflite", *words[1:])
+    assert result.exit_code == 0, result.output
+    text = result.stdout
+    assert percent("same prediction, simulated and integer", text) == 100
+    assert re.search(r"file: FP32 \(\.onnx\) [\d,]+ bytes, INT8 \(\.tflite\) [\d,]+ bytes", text)
+    assert "CONV_2D int8 (XNNPACK)" in text
+    assert "resize_tensor_input sets N" in text
+    assert Path("net.tflite").stat().st_size > 100
+    wrong = quantize(words[0], "net.onnx", *words[1:])
+    assert wrong.exit_code == 2
+    assert "litert reads .tflite files" in wrong.stderr

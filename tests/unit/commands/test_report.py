@@ -32,5 +32,11 @@ def test_outcome_is_told_and_returned(monkeypatch):
     )
     assert result.exit_code == 1
     assert seen == {"profile": Text("full"), "bits": Text("[2]"), "refresh": True}
-    for part in ("b failed: E: x", "a/report.html", "b/failed.html", "reports/index.html"):
+    for part in (
+        "a: ok",
+        "b failed: E: x",
+        "a/report.html",
+        "b/failed.html",
+        "reports/index.html",
+    ):
         assert part in result.output

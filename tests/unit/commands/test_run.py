@@ -38,8 +38,9 @@ def invoke(*words: object):
     [
         (["-p", "bit_widht", "4"], "did you mean 'bits'?"),
         (["-p", "bits", "4"], "parameter 'bits' is list[int], got '4'"),
-        (["-p", "profile", "ful"], "choose from smoke, default, full"),
+        (["-p", "profile", "ful"], "did you mean 'full'? Choose from smoke, default, full"),
         (["-r", "bits", "[2]"], "write a list"),
+        (["-p", "bits", "[9]"], "9 is not allowed, choose 2..8"),
         (["-y", "[1]"], "must map names to values"),
         (["-y", "{a: "], "not valid YAML"),
         (["-f", "no_such.yaml"], "no_such.yaml"),
@@ -104,11 +105,13 @@ def test_interrupted_run_leaves_everything(reports, tmp_path, how):
         env=dict(os.environ),
         stderr=subprocess.PIPE,
         text=True,
+        # a test run in the background has SIGINT ignored, and hands that down
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_until(lambda: marker.exists() and marker.read_text(), 60)
     kernel = int(marker.read_text())
     process.send_signal(how)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     wait_until(lambda: not running(kernel), 10)
     assert snapshot(reports) == before
     if how == signal.SIGINT:

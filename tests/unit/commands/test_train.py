@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from qutils import training, zoo
+from qutils import bench, checkpoint, training, zoo
 from qutils.cli import main
 from qutils.files import ROOT, checksums, sha256
 
@@ -144,3 +144,81 @@ def test_unknown_model_is_named_with_the_closest():
     result = CliRunner().invoke(main, ["train", "resnet9"])
     assert result.exit_code == 2
     assert "did you mean 'resnet8'?" in result.output
+
+
+# --- qutils train MODEL --qat ---
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    """The study's job in this process, where the dataset is the small one."""
+    from qutils.experiments import study
+    from qutils.experiments.study.job import run_job
+
+    monkeypatch.setenv("QUTILS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        study, "run_jobs", lambda jobs, cache: {job: run_job(job, cache) for job in jobs}
+    )
+    data = zoo.dataset("fashion_mnist")
+    few = replace(data, calibration=data.calibration.take(512))
+    monkeypatch.setitem(zoo.DATASETS, "fashion_mnist", lambda: few)
+
+
+def qat(bits: str, *words: object):
+    return CliRunner().invoke(
+        main, ["train", "resnet8", "--qat", bits, "--epochs", "1", *map(str, words)]
+    )
+
+
+def test_qat_writes_a_network_that_loads_and_scores_as_printed(small, here):
+    result = qat("W4A4")
+    assert result.exit_code == 0, result.output
+    made, path = zoo.QAT_CHECKPOINTS["resnet8-w4a4"], small / "resnet8-w4a4.safetensors"
+    assert f"{path}  SHA-256 {sha256(path)}" in result.stdout
+    sim = checkpoint.load(path, zoo.load("resnet8", pretrained=False))
+    assert sim.recipe == made.recipe
+    test = zoo.dataset("fashion_mnist").test
+    found = bench.evaluate(bench.predict_with(sim), ((x.numpy(), y.numpy()) for x, y in test))
+    assert f"{found.top1:.2f} % simulated (n = 32)" in result.stdout
+    assert "integer" not in result.stdout
+    assert "1 epochs from the PTQ model (mse, per_channel, 512 calibration" in result.stderr
+
+
+def test_qat_reuses_what_was_trained(small, here):
+    assert qat("w8a8", "--out", "a.safetensors").exit_code == 0
+    result = qat("W8A8", "--out", "b.safetensors")
+    assert "1 of 1 results reused" in result.stderr
+    assert "% integer, ONNX Runtime" in result.stdout
+    assert Path("a.safetensors").read_bytes() == Path("b.safetensors").read_bytes()
+    other = qat("W8A8", "--seed", 1, "--out", "c.safetensors")
+    assert "0 of" in other.stderr
+    assert Path("a.safetensors").read_bytes() != Path("c.safetensors").read_bytes()
+
+
+def test_a_network_beside_the_shipped_ones_is_listed(small, here, monkeypatch):
+    folder = small / "data/checkpoints"
+    shutil.copytree(ROOT / "data/checkpoints", folder)
+    shutil.copytree(ROOT / "data/fashion_mnist", small / "data/fashion_mnist")
+    monkeypatch.setenv("QUTILS_DATA", str(small / "data"))
+    before = checksums(folder)
+    before.pop("resnet8-w2a8.safetensors", None)
+    assert qat("W2A8", "--out", folder / "resnet8-w2a8.safetensors").exit_code == 0
+    after = checksums(folder)
+    assert set(after) - set(before) == {"resnet8-w2a8.safetensors"}
+    assert zoo.load_quantized("resnet8", 2, 8).recipe.label == "W2A8"
+
+
+@pytest.mark.parametrize(
+    ("bits", "words", "message"),
+    [
+        ("4", [], "not like W4A4"),
+        ("W1A8", [], "2 to 8 bits"),
+        ("W4A4", ["--threads", "2"], "leave --threads out"),
+        ("W4A4", ["--out", "a.onnx"], "written as .safetensors"),
+    ],
+)
+def test_qat_usage_errors_come_before_training(small, here, bits, words, message):
+    result = qat(bits, *words)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not (small / "cache").exists()

@@ -55,7 +55,7 @@ def test_nan_is_a_float_where_one_is_declared():
         ("list[int]", "[2, x]", "element 1 is 'x', not int"),
         ("list[int]", "[2, ", "not valid YAML"),
         ("list[Literal[2, 4]]", "[9]", "choose from 2, 4"),
-        ("Literal['smoke', 'full']", "ful", "choose from smoke, full"),
+        ("Literal['smoke', 'full']", "ful", "did you mean 'full'.*smoke, full"),
         ("int | None", "x", "null or write a whole number"),
     ],
 )

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 
 from qutils.errors import DataError
 from qutils.experiments import compare
 from qutils.experiments.compare import figure, proportion_interval
+from qutils.experiments.results import Check
 from tests.unit.experiments.toy import results, row
 
 
@@ -89,3 +92,30 @@ def test_damaged_previous_results_are_no_hindrance(tmp_path):
 
 def test_label_reads_well():
     assert compare.label(row()) == "toy ptq W8A8 minmax per_channel simulated torch"
+
+
+def check(name, value, unit="ratio"):
+    return Check(name, value, unit, 1.05, "<=", "make bench")
+
+
+def test_headline_figures_are_matched_by_name(tmp_path):
+    before = results(checks=(check("a", 1.0), check("old", 1.0), check("b", 1.0)))
+    after = results(checks=(check("a", 1.2), check("new", 1.0), check("b", 1.0, "%")))
+    made = compare.compare(before, after)
+    assert made.headlines == (compare.HeadlineChange("a", "ratio", 1.0, 1.2),)
+    assert made.headlines[0].delta == pytest.approx(0.2)
+    made.save(tmp_path / "changes.json")
+    assert compare.load(tmp_path / "changes.json") == made
+
+
+def test_comparison_of_an_earlier_version_has_no_headlines(tmp_path):
+    compare.compare(results(row()), results(row())).save(tmp_path / "changes.json")
+    plain = json.loads((tmp_path / "changes.json").read_text())
+    del plain["headlines"]
+    (tmp_path / "changes.json").write_text(json.dumps(plain))
+    assert compare.load(tmp_path / "changes.json").headlines == ()
+
+
+def test_simulated_row_without_threads_had_one():
+    made = compare.compare(results(row(threads=None)), results(row()))
+    assert len(made.changes) == 1

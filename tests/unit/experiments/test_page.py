@@ -1,9 +1,11 @@
+import json
 import re
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from qutils.experiments import compare, markup, page
+from qutils.experiments import compare, explorers, markup, page
+from qutils.experiments.reuse import Reuse
 from tests.unit.experiments.toy import origin, results, row
 
 EVIL = "<script>alert('evil')</script><img src=x onerror=alert(1)>"
@@ -110,3 +112,112 @@ def test_page_tells_its_origin():
     assert "<td><code>[2, 4]</code></td>" in html
     assert "toy ptq W8A8 minmax per_channel simulated torch" in html
     assert "−12.5" in html
+
+
+@pytest.mark.parametrize(
+    ("profile", "measured", "said"),
+    [("smoke", True, True), ("full", True, False), ("smoke", False, False)],
+)
+def test_a_trial_says_that_it_is_one(profile, measured, said):
+    made = page.render(new_notebook(), "A", origin(profile), measured=measured)
+    assert ("A trial of the machinery" in made) is said
+
+
+def test_results_say_what_was_reused_or_that_nothing_ever_is():
+    assert "1 of 3 results reused" in rendered(measured=True, reuse=Reuse(1, 2))
+    assert "measured anew in every run" not in rendered(measured=True, reuse=Reuse(1, 2))
+    assert "measured anew in every run" in rendered(measured=True)
+    assert "reused" not in rendered()  # a chapter has no results
+
+
+def test_a_picture_is_as_wide_as_its_cell_says():
+    png = display({"image/png": "iVBORw0KGgo="}, {"image/png": {"alt": "A.", "width": 576}})
+    assert 'alt="A." width="576">' in rendered(code(png))
+
+
+# --- explorers, solutions, formulas ---
+
+
+def explorer(text="<dl><div><dt>SQNR</dt><dd data-fact='sqnr_db'>31 dB</dd></div></dl>", alt="A"):
+    state = {"title": EVIL, "controls": [], "setting": []}
+    data = {"state": state, "pictures": ["UklGRg=="], "texts": [text], "frames": {"": [0, 0, alt]}}
+    return code(display({explorers.MIME: data, "text/plain": "Toy"}))
+
+
+def holder(html):
+    found = re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
+    return [json.loads(each) for each in found]
+
+
+def test_explorers_are_data_with_one_script_and_stylesheet():
+    html = rendered(explorer(), explorer())
+    assert html.count("<div data-explorer>") == 2
+    assert html.count('<script type="module">') == 1
+    assert html.count(".qx {") == 1
+    assert [data["state"]["title"] for data in holder(html)] == [EVIL, EVIL]
+    assert 'data-fact="sqnr_db"' in holder(html)[0]["texts"][0]
+
+
+def test_the_progress_of_computing_frames_is_not_shown():
+    cell = explorer()
+    cell.outputs.insert(0, new_output("stream", name="stderr", text="100 %"))
+    assert "100 %" not in rendered(cell)
+
+
+def test_a_page_without_explorers_carries_no_script_of_theirs():
+    html = rendered(new_markdown_cell("prose"))
+    assert '<script type="module">' not in html
+    assert ".qx {" not in html
+
+
+@pytest.mark.parametrize("evil", [EVIL, "<p onmouseover='f()'>x</p>", "</script><b>", "\u2028"])
+def test_nothing_of_an_explorer_can_run(evil):
+    html = rendered(explorer(text=evil, alt=evil))
+    assert "<script>alert" not in html
+    assert "<img src=x" not in html
+    (data,) = holder(html)
+    assert "onmouseover" not in data["texts"][0]
+    assert "<script" not in data["texts"][0]
+    assert data["frames"][""][2] == evil
+    assert "\u2028" not in html
+
+
+def test_the_security_policy_still_forbids_all_that_is_loaded():
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', rendered(explorer()))
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'; img-src 'self' data: file:;")
+
+
+def test_solutions_are_folded_together():
+    html = rendered(
+        new_markdown_cell("Exercise"),
+        new_markdown_cell("The answer", metadata={"tags": ["solution"]}),
+        code(display({"text/plain": "42"}), source="6 * 7", tags=["solution"]),
+        new_markdown_cell("After"),
+    )
+    assert html.count('<details class="solution"><summary>Solution</summary>') == 1
+    start, end = html.index('class="solution"'), html.index("After")
+    assert start < html.index("The answer") < html.index("42") < end
+    assert html.index("Exercise") < start
+
+
+def test_formulas_are_mathml():
+    html = markup.markdown("# Of $x$\n\nSo $\\frac{a}{b}$ and\n\n$$q < 1$$")
+    assert '<h1 id="Of-">' in html
+    assert "<mfrac>" in html
+    assert 'display="block"' in html
+    assert "$" not in html
+
+
+def test_a_formula_can_do_no_harm():
+    html = markup.markdown(
+        "$\\text{<script>alert(1)</script>}$ $\\href{javascript:alert(1)}{x}$ "
+        "$\\style{background:url(x)}{y}$ \ue0000\ue001"
+    )
+    assert "<script" not in html
+    assert "javascript:" not in html
+    assert "style=" not in html
+
+
+def test_headings_keep_the_address_that_jupyter_gives_them():
+    assert '<h2 id="What-we-saw">What we saw</h2>' in markup.markdown("## What we saw")

@@ -3,8 +3,16 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from qutils.errors import InvalidInputError
+from qutils.experiments import benchmark
 from qutils.experiments.coercion import Text
 from qutils.experiments.parameters import parse_parameters, read_parameters, resolve
+from qutils.experiments.site import tutorial_notebooks
+from qutils.experiments.study import plan as study
+from qutils.experiments.study.plan import METHODS
+from qutils.files import ROOT
+from qutils.observers import OBSERVERS
+from qutils.schemes import GRANULARITIES, MAX_BITS, MIN_BITS
+from qutils.zoo import MODELS
 from tests.unit.experiments.toy import write_notebook
 
 SOURCE = """
@@ -82,4 +90,90 @@ def test_every_problem_is_named_at_once():
         resolve(parse_parameters(SOURCE), {"bit_widht": Text("4"), "profile": Text("ful")})
     message = str(caught.value)
     assert "unknown parameter 'bit_widht': did you mean 'bits'?" in message
-    assert "parameter 'profile' is Literal['smoke', 'full'], got 'ful': choose from" in message
+    assert "parameter 'profile' is Literal['smoke', 'full'], got 'ful'" in message
+    assert "did you mean 'full'" in message
+
+
+LIMITED = """
+from typing import Literal
+bits: int = 4  # 2..8, of the weights
+widths: list[int] = [2, 8]  # 2..8
+seeds: list[int] | None = None  # 0.. each
+epochs: float | None = None  # above 0, of QAT
+years: int = 1  # like 2..8, but anywhere
+models: list[Literal["resnet8", "mobilenetv2"]] = ["resnet8"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("bits", "9", "9 is not allowed, choose 2..8"),
+        ("widths", "[4, 1]", "1 is not allowed, choose 2..8"),
+        ("widths", "[]", "name at least one"),
+        ("seeds", "[-1]", "-1 is not allowed, choose at least 0"),
+        ("epochs", "0", "0.0 is not allowed, choose above 0"),
+        ("epochs", "nan", "nan is not allowed"),
+        ("epochs", "inf", "inf is not allowed"),
+        ("models", "[resnet9]", "did you mean 'resnet8'\\? Choose from resnet8, mobilenetv2"),
+        ("models", "[]", "name at least one"),
+    ],
+)
+def test_values_that_are_not_allowed_are_refused(name, given, message):
+    with pytest.raises(InvalidInputError, match=f"parameter '{name}' is .*{message}"):
+        resolve(parse_parameters(LIMITED), {name: Text(given)})
+
+
+def test_values_at_the_limits_are_allowed():
+    given = {"bits": 8, "widths": [2], "seeds": [0], "epochs": 0.01, "years": 99}
+    assert given.items() <= resolve(parse_parameters(LIMITED), given).items()
+    assert resolve(parse_parameters(LIMITED), {"seeds": None})["seeds"] is None
+
+
+def test_default_outside_its_own_limits_is_a_mistake():
+    with pytest.raises(InvalidInputError, match="9 is not allowed"):
+        parse_parameters("bits: int = 9  # 2..8")
+
+
+def test_help_inside_parentheses_is_found():
+    (found,) = parse_parameters('a: str = (\n    "x"  # what it is\n)')
+    assert found.help == "what it is"
+
+
+STUDY = {
+    "models": MODELS, "methods": METHODS, "observers": OBSERVERS, "profile": study.PROFILES,
+    "granularities": [name for name in GRANULARITIES if name != "per_group"],
+}  # fmt: skip
+BENCH = {"models": MODELS, "observers": OBSERVERS, "profile": benchmark.PROFILES}
+
+
+@pytest.mark.parametrize(("name", "registries"), [("ptq_vs_qat", STUDY), ("bench", BENCH)])
+def test_choices_of_the_report_notebooks_are_the_registries(name, registries):
+    declared = read_parameters(ROOT / "notebooks" / "reports" / f"{name}.ipynb")
+    choices = {p.name: set(p.choices) for p in declared if p.choices}
+    assert choices == {key: set(registry) for key, registry in registries.items()}
+
+
+TUTORIAL = {
+    "profile": study.PROFILES, "model": MODELS, "models": MODELS, "method": METHODS,
+    "observer": OBSERVERS, "granularity": GRANULARITIES, "mapping": ("affine", "symmetric"),
+}  # fmt: skip
+#: Any whole number; a name of one of many tensors; names that the notebook checks; folders.
+UNLIMITED = {"seed", "tensor", "runtimes", "calibration", "photographs"}
+
+
+@pytest.mark.parametrize("notebook", tutorial_notebooks(), ids=lambda path: path.stem)
+def test_what_the_tutorial_takes_is_told_before_it_runs(notebook):
+    """Names are those of the registries, numbers have limits, bits those of the library."""
+    for parameter in read_parameters(notebook):
+        limits = parameter.limits
+        if parameter.name in TUTORIAL:
+            assert parameter.choices == tuple(TUTORIAL[parameter.name]), parameter
+        elif parameter.name.endswith("bits"):
+            ends = (
+                (limits.low, limits.high) if limits else parameter.choices[:: MAX_BITS - MIN_BITS]
+            )
+            assert MIN_BITS == ends[0] < ends[1] <= MAX_BITS, parameter
+        else:
+            told = limits or parameter.choices or parameter.name in UNLIMITED
+            assert told, parameter

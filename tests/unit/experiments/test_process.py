@@ -15,24 +15,30 @@ WARNING = (
 )
 
 
+INTERRUPT = "[IPKernelApp] ERROR | KeyboardInterrupt caught in kernel\n"
+
+
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_one_warning_is_dropped_however_it_is_cut(size):
-    text = f"[IPKernelApp] other\n{WARNING}Executing:  50%|#\rExecuting: 100%|##\n[held"
-    lines = LineFilter("running over TCP without encryption")
+def test_two_lines_are_dropped_however_they_are_cut(size):
+    text = (
+        f"[IPKernelApp] other\n{WARNING}Executing:  50%|# [00:01]\rExecuting: 100%|##{INTERRUPT}"
+        "KeyboardInterrupt caught in kernel, says the notebook\n[IPKernelApp] held"
+    )
+    lines = LineFilter("running over TCP without encryption", "KeyboardInterrupt caught in kernel")
     shown = "".join(lines.feed(text[i : i + size]) for i in range(0, len(text), size))
-    assert shown + lines.rest() == text.replace(WARNING, "")
+    assert shown + lines.rest() == text.replace(WARNING, "").replace(INTERRUPT, "")
 
 
 def test_progress_is_passed_on_at_once():
     lines = LineFilter("x")
-    assert lines.feed("\r 10 %") == "\r 10 %"
-    assert lines.feed("\r 20 %") == "\r 20 %"
+    for text in ("\r 10 % [00:01<00:09]", "\r 20 %"):
+        assert lines.feed(text) == text
 
 
 @pytest.mark.parametrize("muted", [False, True])
 def test_bytes_are_forwarded_as_text_unless_muted(muted):
     source, sink = os.pipe()
-    os.write(sink, "bär\n".encode() + WARNING.encode() + b"end")
+    os.write(sink, "bär\n".encode() + WARNING.encode() + INTERRUPT.encode() + b"end")
     os.close(sink)
     target, event = io.StringIO(), threading.Event()
     if muted:

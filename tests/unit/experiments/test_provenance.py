@@ -80,3 +80,35 @@ def test_dirtiness_leaves_reports_out(tmp_path):
 
 def test_folder_without_git_has_no_commit(tmp_path):
     assert git_state(tmp_path) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("notes.txt", False), ("qutils/new.py", True), ("data/x.bin", True), ("data/a.skip", False)],
+)
+def test_new_files_count_where_they_can_change_a_result(tmp_path, name, counts):
+    git(tmp_path, "init")
+    (tmp_path / ".gitignore").write_text("*.skip")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "a")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("1")
+    assert git_state(tmp_path)[1] is counts
+
+
+def test_device_of_torch_is_told(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert collect({}).device == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
+    assert collect({}).device == "A GPU"
+    monkeypatch.delitem(provenance.sys.modules, "torch")
+    assert provenance.device() is None
+
+
+def test_provenance_of_an_earlier_version_has_no_device():
+    plain = origin().to_json()
+    del plain["device"]
+    assert Provenance.from_json(plain).device is None

@@ -57,6 +57,7 @@ def test_figure_is_saved_twice_and_shows_itself(folder):
     assert (folder / "figures" / "accuracy.svg").read_text().startswith("<?xml")
     assert metadata["image/png"]["alt"] == data["text/plain"] == "Accuracy rises – always."
     with Image.open(saved.png) as image:
+        assert metadata["image/png"]["width"] == pytest.approx(image.width * 96 / 144, abs=0.5)
         assert image.info["Description"] == "Accuracy rises – always."
 
 

@@ -3,7 +3,10 @@ import pytest
 from qutils.errors import InvalidInputError
 from qutils.experiments import reports
 from qutils.experiments.plan import REPORTS
-from tests.unit.experiments.toy import MEASURE, write_notebook
+from qutils.experiments.results import Check
+from qutils.experiments.reuse import Reuse
+from qutils.experiments.runner import Run
+from tests.unit.experiments.toy import MEASURE, ok, results, write_notebook
 
 
 @pytest.fixture
@@ -36,3 +39,22 @@ def test_bad_parameter_is_refused_before_anything_runs(folder, tmp_path, given):
 def test_no_notebooks_are_refused(folder):
     with pytest.raises(InvalidInputError, match="no report notebooks"):
         reports.make_reports({}, folder=folder)
+
+
+def test_a_finished_run_tells_time_reuse_and_targets(tmp_path):
+    run = Run(0, tmp_path / "report.html")
+    assert reports.outcome("a", run) == f"a: ok\n  {run.shown}"
+    ok().save(tmp_path)
+    Reuse(3, 4).save(tmp_path)
+    checks = (
+        Check("a", 1.0, "%", 2.0, "<=", "make report"),
+        Check("b", 3.0, "%", 2.0, "<=", "make report"),
+        Check("c", 3.0, "%", None, None, "make report"),
+    )
+    results(checks=checks).save(tmp_path / "results.json")
+    told = "a: ok in 1 min 1 s, 3 of 7 results reused, 1 of 2 targets reached"
+    assert reports.outcome("a", run).splitlines()[0] == told
+    (tmp_path / "reuse.json").unlink()
+    assert "all measured anew, 1 of 2 targets reached" in reports.outcome("a", run)
+    failed = Run(1, tmp_path / "failed.html", "E: x")
+    assert reports.outcome("a", failed) == f"a failed: E: x\n  {failed.shown}"

@@ -74,6 +74,21 @@ def test_check_compares_with_its_target(value, comparison, passed):
     assert Check("a", value, "%", 92.5, comparison, "make report").passed is passed
 
 
+def test_check_without_target_has_no_verdict(tmp_path):
+    shown = Check("a", 9.0, "%", None, None, "make report")
+    assert shown.passed is None
+    made = results(checks=(CHECK, shown, Check("b", 1.0, "%", 2.0, ">=", "make report")))
+    made.save(tmp_path / "r.json")
+    assert load(tmp_path / "r.json") == made
+    assert (made.passed, made.targets) == (1, 2)
+
+
+@pytest.mark.parametrize(("target", "comparison"), [(None, ">="), (1.0, None), (1.0, "<")])
+def test_check_with_half_a_target_is_refused(target, comparison):
+    with pytest.raises(InvalidInputError, match=r"target is|comparison is"):
+        Check("a", 1.0, "%", target, comparison, "make report")
+
+
 def test_check_with_a_false_verdict_is_refused():
     with pytest.raises(InvalidInputError, match="it is not"):
         Check.from_json({**CHECK.to_json(), "passed": False})
@@ -112,3 +127,25 @@ def test_bad_row_of_a_file_is_located(tmp_path):
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot read"):
         load(tmp_path / "r.json")
+
+
+def test_execution_of_a_check_is_one_of_a_few_words_and_may_be_missing():
+    plain = CHECK.to_json()
+    assert Check.from_json({**plain, "execution": "simulated"}).execution == "simulated"
+    del plain["execution"]
+    assert Check.from_json(plain).execution is None
+    with pytest.raises(InvalidInputError, match="execution is 'guessed'"):
+        Check.from_json({**plain, "execution": "guessed"})
+
+
+def test_points_lost_of_an_earlier_version_are_read_as_those_of_now():
+    plain = Check("m: W4A4 QAT", -0.1, "points lost", 1.0, "<=", "make report").to_json()
+    earlier = {**plain, "name": "m: W4A4 QAT, points lost", "unit": "points"}
+    assert Check.from_json(earlier) == Check.from_json(plain)
+
+
+def test_a_figure_without_its_target_keeps_its_value():
+    shown = CHECK.unjudged()
+    assert (shown.value, shown.target, shown.comparison, shown.passed) == (
+        CHECK.value, None, None, None,
+    )  # fmt: skip

@@ -44,8 +44,16 @@ def test_report_is_published_whole(good):
     assert "Title of toy" in page
 
 
+def listed(folder):
+    """Names that the status says were published, each of which has to be there."""
+    names = load_status(folder).files
+    assert set(names) <= {path.name for path in folder.iterdir()}
+    return set(names)
+
+
 def test_failure_leaves_the_report_and_success_clears_the_failure(good):
     notebook, target = good
+    assert "report.html" in listed(target)
     before = snapshot(target)
     run = run_notebook(notebook, target, {"profile": "full", "rate": 0.0})
     assert run.exit_code == 1
@@ -59,11 +67,24 @@ def test_failure_leaves_the_report_and_success_clears_the_failure(good):
     assert "ZeroDivisionError" in (target / "failed.html").read_text()
     assert "papermill-error-cell" in (target / "failed.ipynb").read_text()
     assert load_status(target).outcome == "failed"
+    assert {"report.html", "failed.html", "failed.ipynb"} <= listed(target)
 
     assert run_notebook(notebook, target, {"profile": "full", "rate": 0.25}).exit_code == 0
+    assert "failed.html" not in listed(target)
     assert not (target / "failed.html").exists()
     changes = json.loads((target / "changes.json").read_text())
     assert changes["removed"] == ["toy ptq W3A8 minmax per_channel simulated torch"]
+
+
+def test_damaged_status_is_no_dead_end(tmp_path):
+    """Neither for a run that fails nor for one that succeeds."""
+    notebook = write_notebook(tmp_path / "a.ipynb", "1 / rate")
+    target = tmp_path / "out"
+    for rate, outcome in ((0.0, "failed"), (1.0, "ok")):
+        target.mkdir(exist_ok=True)
+        (target / "status.json").write_text("{")
+        run_notebook(notebook, target, {"rate": rate})
+        assert load_status(target).outcome == outcome
 
 
 def test_invalid_results_are_a_failure(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from qutils.errors import InvalidInputError
 from qutils.experiments import staging
+from qutils.experiments.status import load_status
 from tests.unit.experiments.toy import ok, results, snapshot
 
 
@@ -115,3 +116,18 @@ def test_full_disk_is_refused(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
     assert "InvalidInputError: cannot write into" in done.stderr
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"outcome": "ok"}', ""])
+def test_damaged_status_is_mended_by_the_next_run(tmp_path, damage):
+    target = tmp_path / "report"
+    target.mkdir()
+    made(target)
+    (target / "status.json").write_text(damage)
+    (target / "failed.html").write_text("of an earlier run")
+    (target / "notes.md").write_text("mine")
+    with staging.staging(target) as folder:
+        made(folder)
+        staging.publish(folder, target)
+    assert names(target) == ["notes.md", "results.json", "status.json"]
+    assert load_status(target).outcome == "ok"

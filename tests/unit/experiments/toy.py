@@ -15,7 +15,7 @@ from qutils.experiments.status import Status
 PARAMETERS = """
 from typing import Literal
 profile: Literal["smoke", "default", "full"] = "default"  # how long it takes
-bits: list[int] = [2, 4]  # widths = many
+bits: list[int] = [2, 4]  # 2..8, widths = many
 rate: float = 0.5
 """
 MEASURE = """

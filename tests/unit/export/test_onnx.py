@@ -9,10 +9,11 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
+from torch import nn
 
 from qutils import zoo
 from qutils.calibration import calibrate, observe
-from qutils.errors import DataError, UnsupportedError
+from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.export import export, export_float
 from qutils.runtimes import load
 from qutils.runtimes.onnxruntime import FLOAT_OPS
@@ -22,7 +23,8 @@ from tests.unit.graph.networks import NETWORKS, REFUSED, observed, ten_lines
 #: Networks that each reach another part of the exporter, and what has to run in integers.
 EXPORTED = {
     "linear-no-bias": {"QGemm": 2},
-    "linear-3d": {"MatMulIntegerToFloat": 1, "QGemm": 1},
+    "linear-3d": {"QGemm": 2},
+    "linear-3d-ending": {"QGemm": 2},
     "many-things": {"QLinearConv": 4, "QLinearAdd": 3, "QLinearGlobalAveragePool": 1},
     "conv1d": {"QLinearConv": 2, "QGemm": 1},
     "conv-twice": {"QLinearConv": 2},
@@ -232,24 +234,41 @@ def test_dead_and_overflowing_channels_run_as_simulated(tmp_path):
     torch.testing.assert_close(got, sim(x).detach(), rtol=1e-5, atol=3 * last_step(sim))
 
 
+@pytest.mark.parametrize("factor", [0.0, 1e-6, 1e-12])
+def test_tensors_of_any_magnitude_run_as_simulated(factor, tmp_path):
+    x = factor * NETWORKS["ten-lines"].inputs()
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.ReLU(), nn.Conv2d(8, 4, 3, bias=False))
+    sim = calibrate(model, x)
+    path = export(sim, tmp_path / "net.onnx")
+    assert_no_float_layer(path)
+    got, expected = torch.from_numpy(load(path).run(x.numpy())), sim(x).detach()
+    assert (got - expected).abs().max() <= 1e-6 * expected.abs().max()
+    assert (expected != 0).any() == bool(factor)
+
+
 # Errors and the float file ------------------------------------------------------------------------
 
 
-def test_an_operator_without_translation_is_explained(tmp_path):
-    network = REFUSED["pool-to-2x2"][0]
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pool-to-3x3", "ONNX has adaptive average pooling to 1x1 only"),
+        ("avg-pool-divisor", "ONNX has no average pooling with divisor_override=3"),
+    ],
+)
+def test_an_operator_without_translation_is_explained(name, message, tmp_path):
+    network = REFUSED[name][0]
     sim = calibrate(network.make(), network.inputs(), allow_float=True)
     path = tmp_path / "net.onnx"
     path.write_bytes(b"earlier")
-    with pytest.raises(UnsupportedError, match="ONNX has adaptive average pooling to 1x1 only"):
+    with pytest.raises(UnsupportedError, match=message):
         export(sim, path)
     assert path.read_bytes() == b"earlier"
 
 
 def test_an_unknown_target(tmp_path):
-    with pytest.raises(
-        UnsupportedError, match=r"calibrated for onnxruntime; calibrate\(.*'tensorrt'"
-    ):
-        export(tens()[0].simulate(Recipe()), tmp_path / "net.onnx", target="tensorrt")
+    with pytest.raises(InvalidInputError, match="unknown target 'nowhere': choose from onnxrun"):
+        export(tens()[0].simulate(Recipe()), tmp_path / "net.onnx", target="nowhere")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -40,7 +40,7 @@ def test_it_renders_without_leaking_into_pyplot(rows, draw):
 @ids
 def test_a_panel_per_model_in_the_order_of_the_rows(rows, draw):
     titles = [axes.get_title(loc="left") for axes in draw(rows).axes]
-    assert [t for t in titles if t] == ["ResNet-8", "MobileNetV2"]
+    assert [t.partition(" (")[0] for t in titles if t] == ["ResNet-8", "MobileNetV2"]
 
 
 @ids
@@ -51,9 +51,9 @@ def test_the_rows_are_left_alone(rows, draw):
 
 
 @ids
-def test_fp32_is_dashed_and_labelled(rows, draw):
+def test_fp32_is_dashed_and_told(rows, draw):
     figure = draw(rows)
-    assert {"FP32 92.8 %", "FP32 92.5 %"} <= set(texts(figure))
+    assert {"ResNet-8 (FP32 92.8 %)", "MobileNetV2 (FP32 92.5 %)", "FP32"} <= set(texts(figure))
     dashed = [line for line in figure.axes[0].lines if line.is_dashed()]
     assert any(set(line.get_ydata()) == {92.8} for line in dashed)
 
@@ -100,6 +100,56 @@ def test_note_says_what_the_bars_are(rows):
     assert "single runs, no interval" in texts(accuracy_vs_bits(single))
 
 
+def test_single_runs_tell_the_interval_over_the_pictures(rows):
+    single = rows[rows["seed"] == 0]
+    near = single[single["top1"] > 80].assign(top1_n=10_000)
+    assert "single runs; 95 % interval of one point: ± 0.5 to 0.6 points, n = 10,000" in texts(
+        accuracy_vs_bits(near)
+    )
+    assert any(
+        "± 3.0 to 3.5 points, n = 300" in t
+        for t in texts(accuracy_vs_bits(near.assign(top1_n=300)))
+    )
+
+
+def one_width(make_row, top1, activations=(6,)):
+    """FP32, and PTQ and QAT at W3 beside these activations."""
+    return pd.DataFrame(
+        [make_row(method="fp32", weight_bits=32, activation_bits=32, execution="float", top1=94.0)]
+        + [
+            make_row(method=method, weight_bits=3, activation_bits=a, top1=top1 + a + d)
+            for a in activations
+            for method, d in (("ptq", 0.0), ("qat", 2.0))
+        ]
+    )
+
+
+def test_points_of_a_single_width_stand_at_its_tick(make_row):
+    figure = accuracy_vs_bits(one_width(make_row, 70.0))
+    (axes,) = figure.axes  # nothing is near FP32: no panel for that
+    assert axes.get_xlim() == (2.5, 3.5)
+    places = [m.get_xdata()[0] for method in ("ptq", "qat") for m in markers(axes, method)]
+    assert len(places) == 2
+    assert all(abs(x - 3) < 0.1 for x in places)
+
+
+def test_bits_that_all_points_share_are_said_once(make_row):
+    figure = accuracy_vs_bits(one_width(make_row, 70.0))
+    assert not figure.axes[0].texts
+    assert any(t.startswith("W3A6; single runs") for t in texts(figure))
+
+
+def test_labels_of_a_single_width_stay_in_the_panel(make_row):
+    figure = accuracy_vs_bits(one_width(make_row, 70.0, (4, 6)))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    panel = axes.get_window_extent()
+    assert sorted(t.get_text() for t in axes.texts) == ["W3A4", "W3A4", "W3A6", "W3A6"]
+    for text in axes.texts:
+        box = mpl.text.Text.get_window_extent(text)
+        assert panel.x0 <= box.x0 <= box.x1 <= panel.x1
+
+
 def test_simulated_is_hollow_and_measured_is_filled(rows):
     at_8 = [m for m in markers(accuracy_vs_bits(rows).axes[0], "ptq") if m.get_xdata()[0] > 7]
     faces = {round(m.get_ydata()[0], 1): m.get_markerfacecolor() for m in at_8}
@@ -116,11 +166,30 @@ def test_zoomed_panel_only_where_something_collapsed(rows):
     assert len(accuracy_vs_bits(rows[~(rows["top1"] < 80)]).axes) == 2
 
 
+def activation_entries(figure):
+    return {t for t in texts(figure) if t.startswith("activations")}
+
+
 def test_activation_bits_have_their_line_style(rows, make_row):
-    extra = pd.DataFrame([make_row(activation_bits=4, top1=90.0)])
-    figure = accuracy_vs_bits(pd.concat([rows, extra]))
-    assert {"activations 4 bit", "activations 8 bit"} <= set(texts(figure))
-    assert not any("activations" in t for t in texts(accuracy_vs_bits(rows)))
+    extra = [make_row(activation_bits=4, weight_bits=w, top1=90.0) for w in (4, 8)]
+    figure = accuracy_vs_bits(pd.concat([rows, pd.DataFrame(extra)]))
+    assert activation_entries(figure) == {"activations 4 bit", "activations 8 bit"}
+    assert activation_entries(accuracy_vs_bits(rows)) == set()
+
+
+def test_legend_promises_no_line_for_a_lone_point(rows, make_row):
+    extra = [make_row(activation_bits=4, weight_bits=4, top1=91.0)]
+    figure = accuracy_vs_bits(pd.concat([rows, pd.DataFrame(extra)]))
+    assert activation_entries(figure) == {"activations 8 bit"}
+    assert texts(figure).count("W4A4") == 1  # named once, though two panels show it
+
+
+@pytest.mark.parametrize(("top1", "panel"), [(91.0, 0), (60.0, 2)], ids=["near", "collapsed"])
+def test_a_lone_point_is_named_where_it_is_seen(rows, make_row, top1, panel):
+    extra = [make_row(activation_bits=4, weight_bits=4, top1=top1)]
+    figure = accuracy_vs_bits(pd.concat([rows, pd.DataFrame(extra)]))
+    named = [i for i, axes in enumerate(figure.axes) if axes.texts]
+    assert named == [panel]
 
 
 def test_several_observers_in_one_setting_are_refused(rows, make_row):
@@ -146,6 +215,65 @@ def test_only_what_was_measured_has_a_size(rows):
 def test_size_of_nothing(rows):
     with pytest.raises(InvalidInputError, match="no rows to draw"):
         accuracy_vs_size(rows.assign(size_bytes=None))
+
+
+def test_what_is_the_same_for_all_points_is_said_once(rows, make_row):
+    extra = make_row(observer="minmax", execution="integer", top1=92.0, size_bytes=100 * 1024)
+    figure = accuracy_vs_size(pd.concat([rows, pd.DataFrame([extra])]))
+    assert {t.get_text() for t in figure.axes[0].texts} == {"mse", "minmax"}
+    assert any(t.startswith("W8A8; ") for t in texts(figure))
+
+
+def test_labels_that_would_be_equal_name_method_and_granularity(rows, make_row):
+    extra = [
+        make_row(execution="integer", top1=92.0, size_bytes=90 * 1024) | change
+        for change in (
+            {"observer": "minmax"},
+            {"granularity": "per_tensor"},
+            {"observer": "minmax", "granularity": "per_tensor", "top1": 91.0},
+            {"observer": "entropy", "top1": 90.0},
+            {"method": "qat", "top1": 91.5},
+        )
+    ]
+    figure = accuracy_vs_size(pd.concat([rows, pd.DataFrame(extra)]))
+    assert sorted(t.get_text() for t in figure.axes[0].texts) == [
+        "PTQ mse per channel",
+        "PTQ mse per tensor",
+        "QAT mse per channel",
+        "entropy",
+        "minmax per channel",
+        "minmax per tensor",
+    ]
+    assert [t.get_text() for t in figure.axes[1].texts] == ["mse"]
+
+
+def test_labels_stay_in_the_panel(rows, make_row):
+    extra = [
+        make_row(execution="integer", top1=92.8 + i / 100, size_bytes=90 * 1024, observer=name,
+                 granularity=grain)
+        for i, name in enumerate(("minmax", "entropy", "percentile", "moving_average"))
+        for grain in ("per_channel", "per_tensor")
+    ]  # fmt: skip
+    figure = accuracy_vs_size(pd.concat([rows, pd.DataFrame(extra)]))
+    figure.draw_without_rendering()
+    panel = figure.axes[0].get_window_extent()
+    boxes = [mpl.text.Text.get_window_extent(text) for text in figure.axes[0].texts]
+    assert len(boxes) == 9
+    assert all(panel.y0 <= box.y0 and box.y1 <= panel.y1 for box in boxes)
+
+
+def test_labels_keep_off_the_line_of_fp32(rows, make_row):
+    extra = [
+        make_row(observer=name, execution="integer", top1=92.8 + d, size_bytes=100 * 1024)
+        for name, d in (("minmax", 0.0), ("entropy", -0.01), ("percentile", 0.01))
+    ]
+    figure = accuracy_vs_size(pd.concat([rows, pd.DataFrame(extra)]))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    line = axes.transData.transform((0, 92.8))[1]
+    boxes = [mpl.text.Text.get_window_extent(text) for text in axes.texts]  # no leaders
+    assert len(boxes) == 4
+    assert not any(box.y0 <= line <= box.y1 for box in boxes)
 
 
 def test_latency_states_batch_and_threads(rows):

@@ -62,7 +62,7 @@ def test_bars_are_the_medians_and_the_default_setting_is_hatched(latencies):
     bars = axes.patches
     assert [bar.get_width() for bar in bars] == [1.0, 1.2, 0.7]
     assert [bool(bar.get_hatch()) for bar in bars] == [False, False, True]
-    assert texts(axes) == ["1 ms", "1.2 ms, 1.20 of FP32", "0.7 ms, 0.70 of FP32"]
+    assert texts(axes) == ["1.00 ms", "1.20 ms, 1.20 of FP32", "0.700 ms, 0.70 of FP32"]
     assert len({FILE_COLORS["FP32"], FILE_COLORS["INT8 qutils"]}) == 2
 
 

@@ -41,11 +41,44 @@ def test_mean_ends_where_a_seed_ends():
     assert list(strong.get_xdata()) == [1, 2]
 
 
-def test_settings_of_a_method_have_lines_of_their_own():
-    figure = learning_curves(pd.DataFrame(curve(0) + curve(0, bits=2)))
-    assert [t.get_text() for t in figure.legends[0].texts] == ["QAT W4A4", "QAT W2A2"]
-    styles = {(line.is_dashed()) for line in figure.axes[0].lines}
-    assert styles == {True, False}
+def test_settings_have_colours_of_their_own_in_lines_and_legend():
+    bits = (4, 2, 8, 3, 6)
+    figure = learning_curves(pd.DataFrame([row for b in bits for row in curve(0, bits=b)]))
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.texts] == [f"QAT W{b}A{b}" for b in sorted(bits)]
+    colors = [handle.get_color() for handle in legend.legend_handles]
+    assert len(set(colors)) == len(bits)
+    assert METHOD_COLORS["ptq"] not in colors
+    for axes in figure.axes:
+        assert [line.get_color() for line in axes.lines] == colors
+
+
+def test_seeds_are_thin_lines_of_the_colour_of_their_setting():
+    rows = [row for seed in (0, 1) for bits in (2, 4) for row in curve(seed, bits)]
+    axes = learning_curves(pd.DataFrame(rows)).axes[0]
+    for color in {line.get_color() for line in axes.lines}:
+        widths = [line.get_linewidth() for line in axes.lines if line.get_color() == color]
+        assert len(widths) == 3
+        assert sorted(widths)[1] < max(widths)
+
+
+def test_more_settings_than_colours_have_other_lines():
+    rows = [row for bits in range(2, 9) for row in curve(0, bits)]
+    lines = learning_curves(pd.DataFrame(rows)).axes[0].lines
+    assert len({(line.get_color(), line.is_dashed()) for line in lines}) == 7
+
+
+def test_loss_has_a_logarithmic_axis():
+    figure = learning_curves(pd.DataFrame(curve(0)))
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear"]
+
+
+def test_note_says_whether_there_are_seeds():
+    def note(rows):
+        return learning_curves(pd.DataFrame(rows)).legends[0].get_title().get_text()
+
+    assert note(curve(0)) == "one seed"
+    assert "n = 2" in note(curve(0) + curve(1))
 
 
 def test_panels_have_units():

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qutils.errors import InvalidInputError, UnsupportedError
@@ -114,6 +115,19 @@ def test_wrong_dtype(dtype, message):
 def test_a_model_that_is_not_float32_is_named(dtype):
     with pytest.raises(InvalidInputError, match=rf"0.weight is {dtype}.*model\.float\(\)"):
         capture(ten_lines().to(dtype), torch.zeros(2, 3, 8, 8))
+
+
+def test_dropout_that_stays_random_is_refused():
+    net = Net(lambda net, x: F.dropout(net.layer(x), 0.5, training=True), layer=linear(3))
+    with pytest.raises(UnsupportedError, match="dropout in module .* stays random.*self.training"):
+        capture(net, torch.randn(2, 3))
+
+
+def test_a_failed_trace_says_nothing_beside_its_error(capfd):
+    with pytest.raises(UnsupportedError) as caught:
+        capture(Branches(), torch.randn(2, 3))
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
 
 
 class Branches(nn.Module):

@@ -4,12 +4,20 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from qutils.graph import capture
 from qutils.graph.fold import BATCH_NORMS, fold_batch_norm, folded
 from qutils.graph.nodes import op_name
-from tests.unit.graph.networks import NETWORKS, ZOO, Net, conv, graph_of, random_batch_norm
+from tests.unit.graph.networks import (
+    NETWORKS,
+    ZOO,
+    Net,
+    conv,
+    graph_of,
+    random_batch_norm,
+)
 
 
 def batch_norms(module):
@@ -81,22 +89,91 @@ def test_an_unfolded_call_keeps_the_weight():
     assert torch.equal(module.get_parameter(str(last.args[1].target)), model.conv.weight)
 
 
+@pytest.mark.parametrize("name", ["norm-of-pictures", "pre-activation", "norm-over-rows"])
+def test_what_cannot_be_folded_becomes_a_depthwise_convolution(name):
+    module = graph_of(name)
+    assert batch_norms(module) == 0
+    groups = [n.args[6] for n in module.graph.nodes if len(n.args) > 6]
+    channels = {"norm-of-pictures": [3, 8], "pre-activation": [8, 8], "norm-over-rows": [5]}
+    assert groups == channels[name]
+
+
+def test_rows_are_normalized_by_the_next_layer():
+    module = graph_of("norm-of-rows")
+    assert batch_norms(module) == 0
+    biases = [n.args[2].target for n in module.graph.nodes if op_name(n) == "linear"]
+    assert biases == ["1.bias", "5.bias"]  # the first had none
+
+
+def b(n):
+    return nn.Parameter(torch.linspace(-1.0, 2.0, n))
+
+
 @pytest.mark.parametrize(
-    "net",
+    ("net", "left"),
     [
-        Net(
-            lambda net, x: (lambda y: net.bn(y) + y)(net.conv(x)), conv=conv(), bn=nn.BatchNorm2d(8)
+        (
+            Net(
+                lambda net, x: net.norm(F.conv2d(x, net.conv.weight, net.b * 2)),
+                conv=conv(),
+                b=b(8),
+                norm=nn.BatchNorm2d(8),
+            ),
+            0,  # a depthwise convolution
         ),
-        nn.Sequential(nn.BatchNorm2d(3), conv()),
-        nn.Sequential(nn.Linear(8, 8), nn.BatchNorm2d(3)),
-        nn.Sequential(conv(), nn.BatchNorm2d(8, track_running_stats=False)),
+        (
+            Net(
+                lambda net, x: F.batch_norm(net.conv(x), net.mean, net.variance, net.b * 3),
+                conv=conv(),
+                b=b(8),
+                mean=torch.ones(8),
+                variance=torch.ones(8),
+            ),
+            1,
+        ),
+        (
+            Net(
+                lambda net, x: F.batch_norm(net.conv(x), net.mean, net.b.exp()),
+                conv=conv(),
+                b=b(8),
+                mean=torch.ones(8),
+            ),
+            1,
+        ),
+        (
+            Net(
+                lambda net, x: F.linear(net.norm(x.mean((2, 3))), net.head.weight, net.b + 1),
+                norm=nn.BatchNorm1d(3),
+                head=nn.Linear(3, 5),
+                b=b(5),
+            ),
+            1,
+        ),
     ],
-    ids=["layer-used-twice", "no-layer-before", "channels-elsewhere", "statistics-of-the-batch"],
+    ids=["bias", "gamma", "variance", "bias-of-the-next-linear"],
 )
 @torch.no_grad()
-def test_what_cannot_be_folded_stays(net):
-    x = torch.randn(4, 3, 8, 8)
+def test_what_the_graph_computes_is_not_folded_away(net, left):
+    net, x = random_batch_norm(net).eval(), torch.randn(4, 3, 8, 8)
+    module = capture(net, x).module
+    assert batch_norms(module) == left
+    torch.testing.assert_close(module(x), net(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("net", "x"),
+    [
+        (nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.BatchNorm1d(8)), torch.randn(4, 3)),
+        (
+            nn.Sequential(conv(), nn.BatchNorm2d(8, track_running_stats=False)),
+            torch.randn(4, 3, 8, 8),
+        ),
+    ],
+    ids=["no-layer-behind", "statistics-of-the-batch"],
+)
+@torch.no_grad()
+def test_what_is_no_layer_stays(net, x):
     net = random_batch_norm(net).eval()
     module = capture(net, x).module
-    assert any("batch_norm" in op_name(n) for n in module.graph.nodes)
+    assert any("batch_norm" in op_name(node) for node in module.graph.nodes)
     torch.testing.assert_close(module(x), net(x), rtol=1e-4, atol=1e-5)

@@ -5,11 +5,14 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
 from qutils.errors import UnsupportedError
-from qutils.graph import TARGETS, Placement, place
+from qutils.graph import TARGETS, Placement, capture, place
 from qutils.graph.nodes import op_name
 from tests.unit.graph.networks import REFUSED, ZOO, graph_of, observed
+from tests.unit.graph.networks.base import conv
 
 ORT = TARGETS["onnxruntime"]
 
@@ -57,7 +60,8 @@ def test_relu_is_absorbed():
     ("name", "shared"),
     [
         ("ten-lines", ["max_pool2d", "flatten"]),
-        ("max-pool-relu", ["max_pool2d", "relu", "flatten"]),
+        ("max-pool-relu", ["max_pool2d", "flatten"]),
+        ("shuffle-unit", ["slice", "slice", "relu", "reshape", "transpose", "flatten"]),
         ("zero-pad", ["pad", "flatten"]),
         ("slice", ["slice", "slice", "flatten"]),
         ("raw-and-relu", ["relu", "flatten"]),
@@ -117,6 +121,7 @@ def test_biases_know_the_scales_they_are_made_of():
     [
         ("ten-lines", None),
         ("linear-only", None),
+        ("linear-3d-ending", None),
         ("ends-in-relu", "0"),
         ("ends-in-conv", "2"),
         ("ends-in-flatten", "2"),
@@ -139,19 +144,38 @@ def test_a_target_may_quantize_the_output():
 @pytest.mark.parametrize("name", REFUSED)
 def test_operators_without_kernel_are_named_with_their_module(name):
     spoken = REFUSED[name][1]
-    message = f"{spoken}.* has no integer kernel on onnxruntime: .*allow_float=True"
+    message = f"{spoken}.* (has|have) no integer kernel on onnxruntime: .*allow_float=True"
     with pytest.raises(UnsupportedError, match=message):
         place(graph_of(name), ORT)
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_allow_float_keeps_them_in_float(name):
-    placement = place(graph_of(name), ORT, allow_float=True)
+    module = graph_of(name)
+    placement = place(module, ORT, allow_float=True)
     assert placement.float_nodes
-    assert set(placement.float_nodes) <= placement.sites.keys()  # what follows reads integers
+    last = next(n for n in module.graph.nodes if n.op == "output").args[0].name
+    unread = {last} & set(placement.float_nodes)  # what follows the others reads integers
+    assert set(placement.float_nodes) - placement.sites.keys() == unread
+
+
+@pytest.mark.parametrize("ending", [nn.LogSoftmax(1), nn.Softmax(1)], ids=["log", "plain"])
+def test_probabilities_at_the_end_are_taken_of_float_logits(ending):
+    model = nn.Sequential(conv(), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10), ending)
+    placement = place(capture(model, torch.randn(2, 3, 8, 8)).module, ORT)
+    assert placement.float_nodes in {("log_softmax",), ("softmax",)}
+    assert names(placement) == ["0"]
 
 
 @pytest.mark.parametrize("name", ZOO)
 def test_allow_float_changes_nothing_where_it_is_not_needed(name):
     module = graph_of(name)
     assert place(module, ORT, allow_float=True) == place(module, ORT)
+
+
+def test_all_operators_without_kernel_are_named_at_once():
+    module = graph_of("attention")
+    with pytest.raises(
+        UnsupportedError, match=r"aten\.matmul .*, aten\.softmax .* have no integer"
+    ):
+        place(module, ORT)

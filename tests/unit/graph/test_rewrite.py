@@ -19,10 +19,51 @@ def ops(name: str) -> list[str]:
         ("view-batch", ["conv2d", "relu", "flatten", "linear"]),
         ("view-minus-one", ["conv2d", "relu", "reshape", "linear"]),
         ("clamp-min", ["conv2d", "relu", "flatten", "linear"]),
+        ("max-pool-relu", ["conv2d", "relu", "max_pool2d", "flatten", "linear"]),
+        (
+            "pool-then-relu6",
+            [
+                *("conv2d", "hardtanh", "max_pool2d"),
+                *("conv2d", "relu", "max_pool2d", "flatten", "linear"),
+            ],
+        ),
+        (
+            "vgg",
+            [
+                *("conv2d", "relu", "max_pool2d", "conv2d", "relu", "max_pool2d"),
+                *("max_pool2d", "flatten", "linear"),
+            ],
+        ),
+        ("pool-in-parts", ["conv2d", "relu", "avg_pool2d", "flatten", "linear"]),
+        ("pool-to-3x3", ["conv2d", "adaptive_avg_pool2d"]),
+        (
+            "mean-over-time",
+            ["conv1d", "relu", "unsqueeze", "adaptive_avg_pool2d", "flatten", "linear"],
+        ),
+        (
+            "series",
+            [
+                *("conv1d", "relu", "max_pool1d", "conv1d", "relu", "avg_pool1d"),
+                *("conv1d", "relu", "avg_pool1d", "flatten", "linear"),
+            ],
+        ),
+        ("norm-of-pictures", ["conv2d", "conv2d", "relu", "conv2d", "conv2d", "flatten", "linear"]),
+        ("norm-of-rows", ["linear", "relu", "linear"]),
+        (
+            "norm-over-rows",
+            ["reshape", "linear", "reshape", "conv1d", "flatten", "linear"],
+        ),
+        ("linear-3d", ["reshape", "linear", "relu", "reshape", "flatten", "linear"]),
     ],
 )
 def test_forms_with_integer_kernels(name, expected):
     assert ops(name) == expected
+
+
+def test_parts_are_slices_and_silu_is_a_product():
+    assert ops("shuffle-unit").count("slice") == 2
+    found = [op for op in ops("squeeze-expand") if op != "sym_size"]
+    assert found[:3] == ["conv2d", "sigmoid", "mul"]
 
 
 def test_rows_regrouped_by_the_batch_are_not_a_flatten():

@@ -6,8 +6,8 @@ import pytest
 import torch
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from qutils.observers import Statistic, range_of, rows_of
-from qutils.observers.entropy import BINS, _divergence
+from qutils.observers import Statistic, entropy, range_of, rows_of
+from qutils.observers.entropy import BINS, _Windows
 from qutils.schemes import Scheme
 
 
@@ -39,12 +39,30 @@ def test_cumulative_sums_equal_the_definition(levels, share):
     histogram = torch.randint(1, 100, (2, BINS)).double() * (torch.rand(2, BINS) > share)
     start = torch.tensor([[0, 100, 3000], [0, 7, 1024]])
     stop = torch.tensor([[BINS, 4000, 3257], [4090, 2055, 3072]])
-    found = _divergence(histogram, start, stop, levels)
+    row = torch.arange(2)[:, None].expand(2, 3).flatten()
+    windows = _Windows(histogram)
+    found = windows.divergence(row, start.flatten(), stop.flatten(), levels).view(2, 3)
+    bound = windows.at_least(torch.arange(2)[:, None], start, stop, levels)
+    assert (bound <= found + 1e-12).all()
     for r in range(2):
         for k in range(3):
             window = (int(start[r, k]), int(stop[r, k]))
             expected = slow_divergence(histogram[r].numpy(), *window, levels)
             assert found[r, k].item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("values", [9, 48, 300])
+@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "affine"])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_leaving_windows_out_changes_nothing(monkeypatch, values, symmetric, bits):
+    torch.manual_seed(5)
+    rows = rows_of(torch.randn(100, values) ** 3, 0)
+    quick = range_of(rows, scheme_of(bits, symmetric))
+    monkeypatch.setattr(_Windows, "at_least", lambda self, row, start, *_: start * 0.0 - 1.0)
+    monkeypatch.setattr(entropy, "_flat", lambda values, *_: torch.zeros(len(values)).bool())
+    full = range_of(rows, scheme_of(bits, symmetric))
+    assert torch.equal(quick[0], full[0])
+    assert torch.equal(quick[1], full[1])
 
 
 @pytest.mark.parametrize("bits", [5, 6])

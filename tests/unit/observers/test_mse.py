@@ -3,8 +3,8 @@ import torch
 from torch.ao.quantization import HistogramObserver
 
 from qutils import affine
-from qutils.observers import Statistic, qparams_of, range_of, rows_of
-from qutils.observers.mse import squared_error
+from qutils.observers import Rows, Statistic, qparams_of, range_of, rows_of
+from qutils.observers.mse import AROUND, COARSE, STEPS, squared_error
 from qutils.schemes import Scheme
 
 every_symmetry = pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "affine"])
@@ -119,3 +119,57 @@ def test_squared_error_against_fake_quantize():
         peak = x.abs().amax(1)
         expected = ((y - x).square().sum(1) / peak.square()).double()
         torch.testing.assert_close(found[k], expected, rtol=1e-5, atol=0)
+
+
+def searched_in_full(rows: Rows, scheme: Scheme) -> torch.Tensor:
+    """The same grid with nothing left out, ``[2, R]``."""
+    low, high = rows.low.clamp(max=0.0), rows.high.clamp(min=0.0)
+    if scheme.symmetric:
+        low, high = -torch.maximum(-low, high), torch.maximum(-low, high)
+    ends, best = torch.stack([low, high]), torch.ones(2, len(low))
+    two_sided = not scheme.symmetric and bool(((low < 0) & (high > 0)).any())
+    moves = [(1, 0), (0, 1)] if two_sided else [(1, 1)]
+    sweeps = [(COARSE, (1, 1)), *((AROUND * step, move) for step in STEPS for move in moves)]
+    for offsets, move in sweeps:
+        tried = torch.cat([torch.zeros(1), offsets])[:, None, None] * torch.tensor(move)[:, None]
+        fractions = (best + tried).clamp(0.0, 1.0)
+        lows, highs = (fractions * ends).unbind(dim=1)
+        winner = squared_error(rows, lows, highs, scheme).argmin(dim=0)
+        best = fractions.gather(0, winner.expand(1, 2, -1))[0]
+    low, high = best * ends
+    return torch.stack(
+        [low.clamp(min=rows.low.clamp(max=0)), high.clamp(max=rows.high.clamp(min=0))]
+    )
+
+
+@every_distribution
+@every_symmetry
+@pytest.mark.parametrize("bits", [8, 5, 3, 2])
+def test_what_is_left_out_changes_no_result(distribution, symmetric, bits):
+    x = draw(distribution)
+    outliers = torch.cat([x, x[:1] * 50, x[1:2] * -7])
+    scheme = scheme_of("mse", bits, symmetric)
+    by_row = Scheme(bits, symmetric, symmetric, "per_channel", observer="mse")
+    cases = (
+        (Statistic().observe(x).rows(), scheme),
+        (Statistic().observe(outliers).rows(), scheme),
+        (rows_of(outliers), scheme),
+        (rows_of(x.reshape(400, 10), 0), by_row),
+    )
+    for rows, given in cases:
+        assert torch.equal(torch.stack(range_of(rows, given)), searched_in_full(rows, given))
+
+
+def test_rows_are_searched_alone(monkeypatch):
+    torch.manual_seed(5)
+    rows = rows_of(torch.randn(30, 40) * torch.rand(30, 1), 0)
+    scheme = Scheme(4, True, True, "per_channel", observer="mse")
+    whole = torch.stack(range_of(rows, scheme))
+    monkeypatch.setattr("qutils.observers.mse.CHUNK", 7 * 40)
+    assert torch.equal(torch.stack(range_of(rows, scheme)), whole)
+
+
+def test_row_of_zeros_has_the_empty_range():
+    rows = rows_of(torch.zeros(2, 5), 0)
+    low, high = range_of(rows, Scheme(8, True, True, "per_channel", observer="mse"))
+    assert low.tolist() == high.tolist() == [0.0, 0.0]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from qutils.runtimes.cpu import has_vnni, parse_flags
+from qutils.runtimes.cpu import has_vnni, parse_flags, saturates
 
 X86 = "processor : 0\nflags : fpu avx2 avx512_vnni\n\nprocessor : 1\nflags : fpu\n"
 ARM = "processor : 0\nFeatures : fp asimd asimddp\n"
@@ -33,3 +33,18 @@ def test_flags_of_the_first_processor(text, expected):
 )
 def test_vnni(known, expected):
     assert has_vnni(frozenset(known)) is expected
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"avx2"}, True),
+        ({"avx2", "avx512f"}, True),
+        ({"avx2", "avx_vnni"}, False),
+        ({"asimd", "asimddp"}, False),
+        (set(), False),
+    ],
+    ids=["avx2", "avx512", "vnni", "arm", "unknown"],
+)
+def test_only_avx2_without_vnni_saturates(known, expected):
+    assert saturates(frozenset(known)) is expected

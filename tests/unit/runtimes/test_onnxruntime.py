@@ -33,7 +33,7 @@ def test_inexact_kernels_saturate_on_this_cpu(make_layer, kind):
 def test_exact_option_is_set_only_without_vnni(monkeypatch):
     for vnni in (False, True):
         monkeypatch.setattr(module, "has_vnni", lambda vnni=vnni: vnni)
-        options = module._session_options(RuntimeOptions())
+        options = module.session_options_of(RuntimeOptions())
         if vnni:
             with pytest.raises(RuntimeError, match="x64quantprecision"):
                 options.get_session_config_entry(module.EXACT_OPTION)
@@ -42,7 +42,7 @@ def test_exact_option_is_set_only_without_vnni(monkeypatch):
 
 
 def test_threads_reach_the_session():
-    assert module._session_options(RuntimeOptions(threads=2)).intra_op_num_threads == 2
+    assert module.session_options_of(RuntimeOptions(threads=2)).intra_op_num_threads == 2
 
 
 def test_results_do_not_depend_on_threads(make_layer):

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 
-from qutils.errors import DataError, InvalidInputError, MissingPackageError
+from qutils.errors import DataError, InvalidInputError, MissingPackageError, UnsupportedError
 from qutils.runtimes import RUNTIMES, Runtime, load
+from qutils.runtimes.registry import RuntimeEntry
+
+
+def skip_without_hardware(name):
+    if RUNTIMES[name].lacking:
+        pytest.skip(RUNTIMES[name].lacking)
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_every_runtime_has_its_class(name):
+    skip_without_hardware(name)
     runtime = RUNTIMES[name].get()
     assert issubclass(runtime, Runtime)
     assert runtime.name == name
@@ -17,6 +25,7 @@ def test_every_runtime_has_its_class(name):
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_every_runtime_names_a_missing_file(name, tmp_path):
+    skip_without_hardware(name)
     with pytest.raises(DataError, match="missing"):
         load(tmp_path / "absent", runtime=name)
 
@@ -25,6 +34,14 @@ def test_missing_package_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingPackageError, match="pip install onnxruntime"):
         load("model.onnx")
+
+
+def test_missing_hardware_is_told_before_a_missing_package(monkeypatch):
+    monkeypatch.setattr("qutils.runtimes.registry.lacking_gpu", lambda: "the driver sees none")
+    with pytest.raises(UnsupportedError, match=r"tensorrt needs an NVIDIA GPU: none found, the dr"):
+        load("model.onnx", runtime="tensorrt")
+    assert not RUNTIMES["tensorrt"].installed
+    assert not RUNTIMES["onnxruntime"].lacking
 
 
 def test_closest_name_is_suggested():
@@ -40,3 +57,11 @@ def test_known_names_are_listed_when_none_is_close():
 def test_loaded_runtime_keeps_its_options(make_layer):
     runtime = load(make_layer("gemm").path, threads=2, exact=False)
     assert (runtime.options.threads, runtime.options.exact) == (2, False)
+
+
+def test_a_runtime_is_here_with_its_package_and_one_of_its_programs():
+    entry = RuntimeEntry("a", "m", "A", "torch", "install it", ".a")
+    assert entry.installed
+    assert replace(entry, programs=("no-such-program", "python3")).installed
+    assert not replace(entry, programs=("no-such-program",)).installed
+    assert not replace(entry, package="no_such_package").installed

@@ -13,7 +13,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def no_vnni(monkeypatch):
-    monkeypatch.setattr(measure, "has_vnni", lambda: False)
+    monkeypatch.setattr(measure, "saturates", lambda: True)
 
 
 def test_every_file_is_timed_in_every_setting(files, no_vnni):
@@ -30,8 +30,8 @@ def test_every_file_is_timed_in_every_setting(files, no_vnni):
             assert t.over_exact.median == 1
 
 
-def test_with_vnni_there_is_one_setting(monkeypatch):
-    monkeypatch.setattr(measure, "has_vnni", lambda: True)
+def test_where_nothing_saturates_there_is_one_setting(monkeypatch):
+    monkeypatch.setattr(measure, "saturates", lambda: False)
     assert measure.sessions() == (EXACT,)
 
 

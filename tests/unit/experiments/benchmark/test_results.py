@@ -34,7 +34,7 @@ def test_measured_and_simulated_stay_apart(measured):
 
 
 def test_checks_and_their_targets(measured):
-    found = checks(*measured)
+    found = checks(*measured, "full")
     assert {
         c.name.removeprefix("resnet8: "): (round(c.value, 3), c.target, c.passed) for c in found
     } == {
@@ -50,10 +50,19 @@ def test_checks_and_their_targets(measured):
 
 def test_a_value_just_above_its_target_is_not_rounded_into_passing(measured):
     step = replace(measured.steps[0], ratio=replace(measured.steps[0].ratio, median=2.0004))
-    check = checks(measured.files, measured.memory, [step])[-1]
+    check = checks(measured.files, measured.memory, [step], "full")[-1]
     assert not check.passed
 
 
 @pytest.mark.parametrize("part", ["exact: 0.990", "default: 1.040"])
 def test_the_note_names_both_settings(measured, part):
-    assert part in next(c for c in checks(*measured) if c.name.endswith("batch 1")).note
+    assert part in next(c for c in checks(*measured, "full") if c.name.endswith("batch 1")).note
+
+
+def test_a_trial_is_held_against_bytes_alone(measured):
+    trial, full = checks(*measured, "smoke"), checks(*measured, "full")
+    assert [(c.name, c.value) for c in trial] == [(c.name, c.value) for c in full]
+    assert {c.name for c in trial if c.target is not None} == {
+        "resnet8: INT8 weights, bytes of FP32's",
+        "resnet8: INT8 file, bytes of the FP32 file",
+    }

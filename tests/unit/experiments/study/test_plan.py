@@ -4,10 +4,11 @@ import pytest
 
 from qutils.errors import InvalidInputError
 from qutils.experiments.study import plan_jobs
-from qutils.experiments.study.plan import bit_pairs
+from qutils.experiments.study.plan import bit_pairs, checkpoint_job
 from qutils.observers import OBSERVERS
+from qutils.zoo import QAT_CHECKPOINTS
 
-ALL = list(OBSERVERS)
+ALL = ["mse", *(name for name in OBSERVERS if name != "mse")]
 
 
 def jobs(**changes):
@@ -77,3 +78,15 @@ def test_only_eight_bits_are_exported():
 def test_bad_parameters_name_cause_and_mend(changes, words):
     with pytest.raises(InvalidInputError, match=words):
         jobs(**changes)
+
+
+@pytest.mark.parametrize("name", QAT_CHECKPOINTS)
+def test_the_full_report_trains_every_shipped_network(name):
+    assert checkpoint_job(QAT_CHECKPOINTS[name]) in jobs(observers=ALL)
+
+
+def test_a_variant_of_a_shipped_network_differs_in_what_was_asked():
+    job = checkpoint_job(QAT_CHECKPOINTS["resnet8-w4a4"], seed=3, epochs=0.5)
+    assert (job.seed, job.epochs, job.weight_bits) == (3, 0.5, 4)
+    with pytest.raises(InvalidInputError, match="above zero"):
+        checkpoint_job(QAT_CHECKPOINTS["resnet8-w4a4"], epochs=0)

@@ -1,11 +1,14 @@
 """Jobs run for real on a few pictures: outcomes, cache, rows, headline figures."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from qutils import bench, checkpoint, zoo
 from qutils.experiments.cache import Cache
 from qutils.experiments.study import plan_jobs, run_jobs, tables
+from qutils.experiments.study.checks import checks_of
 from qutils.experiments.study.job import job_key
 
 
@@ -51,14 +54,15 @@ def test_rows_keep_ways_of_execution_apart(ran):
     rows = tables.rows_of(outcomes, repeats=5)
     assert {row.execution for row in rows} == {"float", "simulated", "integer"}
     for row in rows:
-        measured = (row.size_bytes, row.latency_ms_median, row.threads)
+        assert row.threads == 1
+        measured = (row.size_bytes, row.latency_ms_median)
         assert (None in measured) == (row.execution == "simulated")
 
 
 def test_headline_figures_name_command_and_target(ran):
     outcomes, _, _ = ran
     df = tables.frame(tables.rows_of(outcomes, repeats=5))
-    checks = {check.name: check for check in tables.checks(df, "minmax", "smoke")}
+    checks = {check.name: check for check in checks_of(df, "minmax", "smoke")}
     assert checks["resnet8: FP32 top-1"].command == "make report PROFILE=smoke"
     assert checks["resnet8: same prediction, simulation and INT8 file"].value == 100
 
@@ -67,3 +71,29 @@ def test_key_follows_setting_and_weights(asked):
     keys = [str(job_key(job)) for job in asked]
     assert len(set(keys)) == len(keys)
     assert "resnet8" in keys[0]
+
+
+def trained(outcomes):
+    return next(job for job in outcomes if job.method == "qat")
+
+
+def test_the_trained_network_is_kept_and_scores_what_was_reported(ran):
+    outcomes, _, _ = ran
+    job = trained(outcomes)
+    state = Path(outcomes[job]["state"])
+    assert {o["state"] is None for j, o in outcomes.items() if j.method != "qat"} == {True}
+    blank = zoo.load(job.model, pretrained=False)
+    sim = checkpoint.load(state, blank)
+    test = zoo.dataset("fashion_mnist").test.take(job.test_pictures)
+    found = bench.evaluate(bench.predict_with(sim), ((x.numpy(), y.numpy()) for x, y in test))
+    assert found.top1 == outcomes[job]["top1_simulated"]
+
+
+def test_a_lost_network_is_trained_again(ran):
+    outcomes, _, folder = ran
+    job = trained(outcomes)
+    state = Path(outcomes[job]["state"])
+    before = state.read_bytes()
+    state.unlink()
+    assert run_jobs([job], Cache(folder, refresh=False)) == {job: outcomes[job]}
+    assert state.read_bytes() == before

@@ -1,0 +1,1 @@
+"""Driving explorers in a real browser: what tests, the latency benchmark and the film share."""

@@ -1,0 +1,118 @@
+"""A simulated model on disk: weights, scales, zero points, and the recipe they belong to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qutils.affine import QParams
+from qutils.calibration import Observation, scheme_of
+from qutils.errors import DataError, InvalidInputError
+from qutils.graph import capture, place, target, with_own_biases
+from qutils.schemes import Recipe, Scheme
+from qutils.simulate import FakeQuantize, SimulatedModel
+from qutils.tensors import SIMULATED, read_metadata, read_tensors, write_tensors
+
+
+def save(sim: SimulatedModel, path: Path | str) -> Path:
+    """Write what calibration or QAT made, at any bits, as safetensors; returns ``path``.
+
+    The file holds every weight, bias, scale and zero point, and beside them recipe, target and
+    input shape; ``load`` needs no data. The learning curve is not kept.
+
+    Raises:
+        InvalidInputError: ``sim`` is not a simulated model, or ``path`` has another ending.
+        DataError: the folder cannot be written; an earlier file is intact.
+    """
+    if not isinstance(sim, SimulatedModel):
+        raise InvalidInputError(
+            f"save takes a simulated model, got {type(sim).__name__}: make one with "
+            "q.calibrate(model, batches)"
+        )
+    if Path(path).suffix != ".safetensors":
+        raise InvalidInputError(f"save writes safetensors: give {path} the ending .safetensors")
+    made = {
+        "recipe": asdict(sim.recipe),
+        "target": sim.target.name,
+        "allow_float": bool(sim.placement.float_nodes),
+        "input_shape": list(sim.captured.input_shape),
+        "own_biases": sim.captured.own_biases,
+    }
+    return write_tensors(sim, Path(path), {SIMULATED: json.dumps(made, sort_keys=True)})
+
+
+def load(path: Path | str, model: nn.Module) -> SimulatedModel:
+    """The simulated model that ``save`` wrote: simulate it, train it on, export it.
+
+    Quantizers go where the graph and the target put them, and take their ranges from the file.
+
+    Args:
+        model: the float model it was made from, with any weights: it gives the architecture alone
+            and stays as it is.
+
+    Raises:
+        InvalidInputError: no path.
+        DataError: the file is missing, cannot be read, is not one of ``save``, or was made from
+            another network.
+        UnsupportedError: as ``observe``.
+    """
+    if not isinstance(path, str | Path):
+        raise InvalidInputError(
+            f"load takes a path, then the float model, got {type(path).__name__} first"
+        )
+    path = Path(path)
+    made = _described(path)
+    sim = _without_ranges(model, **made)
+    read_tensors(sim, path)
+    return sim.requires_grad_(False).eval()
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """What ``save`` wrote beside the tensors, as the arguments of ``_without_ranges``."""
+    words = read_metadata(path)
+    try:
+        made = json.loads(words[SIMULATED])
+        schemes = {role: Scheme(**scheme) for role, scheme in made["recipe"].items()}
+        return {
+            "recipe": Recipe(**schemes),
+            "target_name": target(made["target"]).name,
+            "allow_float": bool(made["allow_float"]),
+            "input_shape": tuple(int(size) for size in made["input_shape"]),
+            "own_biases": bool(made.get("own_biases", False)),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidInputError) as error:
+        raise DataError(
+            f"{path} holds no simulated model, or one that is damaged. Give a file that q.save "
+            "wrote; float weights go into the model itself."
+        ) from error
+
+
+def _without_ranges(
+    model: nn.Module,
+    recipe: Recipe,
+    target_name: str,
+    allow_float: bool,
+    input_shape: tuple[int, ...],
+    own_biases: bool,
+) -> SimulatedModel:
+    """All quantizers in place, every activation's scale 1."""
+    goal = target(target_name)
+    captured = capture(model, torch.zeros(1, *input_shape))
+    if own_biases:
+        captured = with_own_biases(captured, goal)
+    placement = place(captured.module, goal, allow_float=allow_float)
+    kept = Observation(captured, placement, goal, statistics={}, pictures=0)
+    quantizers = {}
+    for site in placement.sites.values():
+        scheme = scheme_of(site, recipe)
+        if site.role == "weight":  # has its shape, per channel or group, from the weight itself
+            quantizers[site.name] = kept.quantizer(site, scheme)
+            continue
+        unit = QParams(torch.ones(()), torch.zeros((), dtype=torch.int32), scheme.qmin, scheme.qmax)
+        quantizers[site.name] = FakeQuantize(site, scheme, unit)
+    return SimulatedModel(captured, placement, goal, recipe, quantizers)

@@ -1,0 +1,39 @@
+"""``qutils check``: whether a quantized file is as a runtime wants it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qutils.commands.choices import Registered
+from qutils.interrupt import nothing_begun
+
+#: Targets that have rules, and where their check lives.
+CHECKS = {"tensorrt": "qutils.export.tensorrt_rules"}
+_TARGET = Registered("target", "qutils.commands.check", "CHECKS")
+
+
+@click.command("check", context_settings={"show_default": True})
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--target", type=_TARGET, default="tensorrt", help="What is to run the file.")
+@click.pass_context
+def command(ctx: click.Context, file: Path, target: str) -> None:
+    """Check the ONNX file FILE, whoever made it, against what a runtime asks of quantized files.
+
+    Each breach is told with its rule, its node and its mend; the exit code is 1 if there is any.
+    Nothing is run, and neither a GPU nor the runtime is needed.
+    """
+    from importlib import import_module
+
+    with nothing_begun():
+        check = import_module(CHECKS[target]).check
+    found = check(file)
+    for violation in found:
+        click.echo(str(violation))
+    if not found:
+        click.echo(f"{file} keeps the rules of {target}")
+        return
+    rules = dict.fromkeys(violation.rule for violation in found)
+    click.echo(f"{file}: {len(found)} breaches of {', '.join(rules)}", err=True)
+    ctx.exit(1)

@@ -1,0 +1,117 @@
+"""What ``qutils quantize`` is asked for, and what can be refused before torch is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qutils.errors import InvalidInputError, UnsupportedError
+from qutils.experiments.staging import probe_write
+from qutils.runtimes import RUNTIMES
+from qutils.schemes import Granularity, Recipe, Scheme
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for; see ``qutils quantize --help``."""
+
+    model: str
+    out: Path | None = None
+    save: Path | None = None
+    weights: Path | None = None
+    data: str | None = None
+    pictures: int = 512
+    size: tuple[int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    classes: Path | None = None
+    weight_bits: int = 8
+    activation_bits: int = 8
+    observer: str = "minmax"
+    method: str = "ptq"
+    granularity: Granularity = "per_channel"
+    group_size: int | None = None
+    symmetric: bool | None = None
+    target: str = "onnxruntime"
+    allow_float: bool = False
+    simulate_only: bool = False
+    qat_epochs: float = 0.0
+    seed: int = 0
+    threads: int = 1
+
+    @property
+    def recipe(self) -> Recipe:
+        """The quantization recipe; the input keeps 8 bits."""
+        common: dict[str, Any] = {"symmetric": self.symmetric, "observer": self.observer}
+        weights = Scheme(
+            self.weight_bits, granularity=self.granularity, group_size=self.group_size, **common
+        )
+        return Recipe(weights, Scheme(self.activation_bits, **common))
+
+    @property
+    def without_kernels(self) -> str:
+        """Why the target cannot run the recipe in integers; empty if it can."""
+        from qutils.graph import target
+
+        try:
+            target(self.target).require_kernels(self.recipe)
+        except UnsupportedError as error:
+            return str(error)
+        return ""
+
+    def check(self) -> None:
+        """Refuse at once what could only fail at the end; no network is read for it.
+
+        Raises:
+            InvalidInputError: neither or both of a file and --simulate-only, a setting without
+                kernels, a file of another kind.
+            DataError: a folder cannot be written.
+        """
+        if self.simulate_only == (self.out is not None):
+            raise InvalidInputError(
+                "name a file OUT.onnx to write, or give --simulate-only to write none (not both)"
+            )
+        suffix = RUNTIMES[self.target].suffix
+        if self.out is not None and self.out.suffix != suffix:
+            raise InvalidInputError(
+                f"{self.target} reads {suffix} files: give {self.out} that ending"
+            )
+        if self.save is not None and self.save.suffix != ".safetensors":
+            raise InvalidInputError(
+                f"--save writes safetensors: give {self.save} the ending .safetensors"
+            )
+        for word, path in (("--save", self.save), ("OUT", self.out)):
+            if path is not None and path.resolve() in self._read:
+                raise InvalidInputError(f"{word} would replace {path}, which is read: name another")
+        if (self.granularity == "per_group") != (self.group_size is not None):
+            raise InvalidInputError("--group-size goes with --granularity per_group, only with it")
+        for file in self._read:
+            if not file.exists():
+                raise InvalidInputError(f"{file} is missing: correct its path")
+        if self.out is not None and self.without_kernels:
+            raise InvalidInputError(
+                f"{self.without_kernels} To see what this setting costs: leave {self.out} away "
+                "and give --simulate-only."
+            )
+        for path in (self.out, self.save):
+            if path is not None:
+                probe_write(path.resolve().parent)
+
+    @property
+    def _read(self) -> list[Path]:
+        """Files that are read, absolute."""
+        found = (self.weights, self._model_file, self._data_file, self.classes)
+        return [path.resolve() for path in found if path is not None]
+
+    @property
+    def _model_file(self) -> Path | None:
+        if self.model.endswith(".onnx"):
+            return Path(self.model)
+        path, _, name = self.model.rpartition(":")
+        return Path(path) if name and path.endswith(".py") else None
+
+    @property
+    def _data_file(self) -> Path | None:
+        path = Path(self.data or "")
+        return path if path.suffix in (".npz", ".npy") else None

@@ -1,0 +1,83 @@
+"""One network in every runtime, beside the integer reference of the same ranges."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from qutils import runtimes, zoo
+from qutils.analysis.departures import Departure, departures
+from qutils.analysis.parity import Executor, Parity, Simulation, parity
+from qutils.calibration import observe
+from qutils.experiments.parity.plan import SIMULATION, Profile
+from qutils.export import export
+from qutils.integer import IntegerReference
+from qutils.runtimes import RUNTIMES
+from qutils.schemes import Recipe
+from qutils.simulate import SimulatedModel
+
+#: Pictures of one pass.
+BATCH = 50
+#: Where the simulation is judged: its arithmetic is the same for every target.
+_OF_SIMULATION = "onnxruntime"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was compared: one ``Parity`` for each model and executor, in order."""
+
+    model: str
+    parity: Parity
+    kernels: tuple[tuple[str, int], ...] = ()  # operators that executed, most frequent first
+    departures: tuple[Departure, ...] = ()  # layers with weights, if inner tensors are handed out
+
+
+def measure(size: Profile) -> list[Figures]:
+    """Compare the simulation and every runtime with the integer reference, with progress.
+
+    Each runtime gets the file that is exported for it, from ranges observed once on the same
+    calibration pictures; nothing is calibrated again.
+    """
+    names = (SIMULATION, *size.runtimes)
+    found = []
+    with tqdm(total=len(size.models) * len(names), desc="parity", unit="runtime") as bar:
+        for model in size.models:
+            for name in names:
+                bar.set_postfix_str(f"{model} {name}")
+                found.append(_measure(model, name, size))
+                bar.update()
+    return found
+
+
+def _measure(model: str, name: str, size: Profile) -> Figures:
+    sim = calibrated(model, _OF_SIMULATION if name == SIMULATION else name, size)
+    reference = IntegerReference(sim)
+    with tempfile.TemporaryDirectory() as folder:
+        executor: Executor = Simulation(sim)
+        kernels: tuple[tuple[str, int], ...] = ()
+        if name != SIMULATION:
+            path = export(sim, Path(folder) / f"{model}{RUNTIMES[name].suffix}")
+            executor = runtime = runtimes.load(path, runtime=name)
+            kernels = tuple(runtime.kernels().most_common())
+        inside = parity(reference, executor, _pictures(model, size.layer_pictures), name)
+        whole = parity(reference, executor, _pictures(model, size.pictures), name, layers=False)
+        why: tuple[Departure, ...] = ()
+        if inside.layers:
+            why = departures(reference, executor, _pictures(model, size.layer_pictures))
+    return Figures(model, replace(whole, layers=inside.layers), kernels, why)
+
+
+def calibrated(model: str, target: str, size: Profile) -> SimulatedModel:
+    """W8A8, minmax, per channel, placed for the target."""
+    split = zoo.dataset(zoo.entry(model).dataset).calibration.take(size.calibration_pictures)
+    return observe(zoo.load(model), split, target).simulate(Recipe())
+
+
+def _pictures(model: str, count: int) -> Iterator[Tensor]:
+    test = zoo.dataset(zoo.entry(model).dataset).test.take(count)
+    return (x for x, _ in test.batches(BATCH))

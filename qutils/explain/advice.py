@@ -1,0 +1,150 @@
+"""What to change: sentences that follow from what was measured, most time first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from qutils.explain.profile import Executed
+
+if TYPE_CHECKING:
+    from qutils.explain.report import Explanation
+
+#: Percent of the time below which nothing is said.
+WORTH_SAYING = 5.0
+#: A layer below this percent of its ceiling leaves time on the table.
+FAR = 50.0
+#: Channels that kernels take at a time: 16 of 32 bits fill a vector of AVX-512.
+LANES = 16
+#: Milliseconds below which an operator is mostly the cost of calling it.
+TINY = 0.005
+
+
+def advice(found: Explanation) -> tuple[str, ...]:
+    """What would make the file faster, or why nothing would; empty if nothing stands out."""
+    return tuple(
+        sentence
+        for rule in (_not_quantized, _cpu, _islands, _conversions, _shapes, _calls, _variants)
+        for sentence in rule(found)
+    )
+
+
+def _not_quantized(found: Explanation) -> Iterator[str]:
+    if not found.quantized:
+        yield (
+            "The file is float throughout. Quantize it (qutils quantize): integers multiply "
+            f"{found.roofline.gain:.1f} times as fast here, at the most."
+        )
+
+
+def _cpu(found: Explanation) -> Iterator[str]:
+    present = {offer.instructions.name: offer.present for offer in found.offers}
+    inexact = next((v for v in found.variants if v.name == "exact=False"), None)
+    if present.get("AVX2") and not present.get("VNNI"):
+        cost = (
+            f": exact=False takes {inexact.ratio:.2f} of the time, and saturates" if inexact else ""
+        )
+        yield f"This CPU lacks VNNI, so exact INT8 sums cost more{cost}."
+    if found.roofline.gain < 1.5:
+        yield (
+            f"Integers multiply only {found.roofline.gain:.2f} times as fast as floats here: INT8 "
+            "saves memory on this CPU, hardly time."
+        )
+
+
+def _islands(found: Explanation) -> Iterator[str]:
+    """Float operators in a quantized file, one sentence for each reason."""
+    if not found.quantized:
+        return
+    reasons: dict[str, list[Executed]] = {}
+    for op in found.float_ops:
+        reasons.setdefault(op.reason, []).append(op.executed)
+    for reason, ops in reasons.items():
+        share = _percent(found, ops)
+        if share >= WORTH_SAYING:
+            some = ", ".join(f"{one.op} {one.title!r}" for one in ops[:3])
+            more = f" and {len(ops) - 3} more" if len(ops) > 3 else ""
+            yield f"Float island, {share:.0f} % of the time: {some}{more}: {reason}."
+
+
+def _conversions(found: Explanation) -> Iterator[str]:
+    """Quantizing, dequantizing and changing the layout, if they take much."""
+    if found.profile.share("conversion") < 2 * WORTH_SAYING:
+        return
+    by_op: dict[str, list[Executed]] = {}
+    for one in found.profile.executed:
+        if one.kind == "conversion":
+            by_op.setdefault(one.op, []).append(one)
+    for op, ops in by_op.items():
+        share = _percent(found, ops)
+        if share >= WORTH_SAYING:
+            longest = max(ops, key=lambda one: one.milliseconds)
+            yield (
+                f"{len(ops)} {op} take {share:.0f} % of the time, {longest.title!r} the longest: "
+                f"{_MEND.get(op, 'keep values in one form between operators')}."
+            )
+
+
+_MEND = {
+    "QuantizeLinear": "quantize what stands in front of them, so that float does not come back",
+    "DequantizeLinear": "quantize what reads them, so that float is not needed",
+    "Transpose": "operators without a channels-last kernel stand between convolutions; replace "
+    "them, or move them to the end",
+    "ReorderInput": "operators without a blocked kernel stand between convolutions",
+    "ReorderOutput": "operators without a blocked kernel stand between convolutions",
+}
+
+
+def _shapes(found: Explanation) -> Iterator[str]:
+    """Slow layers whose channels do not fill the kernel's lanes, or that have one a group."""
+    ragged, depthwise = [], []
+    for one in found.profile.executed:
+        if one.weight is None or one.kind != "integer" or len(one.weight) < 3:
+            continue
+        if 100 * found.roofline.ceiling_ms(one) >= FAR * one.milliseconds:
+            continue
+        if one.depthwise:
+            depthwise.append(one)
+        elif one.weight[0] % LANES or one.weight[1] % LANES:
+            ragged.append(one)
+    if (share := _percent(found, ragged)) >= WORTH_SAYING:
+        some = ", ".join(
+            f"{one.title!r} ({one.weight[1]} to {one.weight[0]})"
+            for one in ragged[:3]
+            if one.weight
+        )
+        yield (
+            f"{share:.0f} % of the time in convolutions below {FAR:.0f} % of their ceiling whose "
+            f"channels are no multiples of {LANES}, as the kernel computes them: {some}."
+        )
+    if (share := _percent(found, depthwise)) >= WORTH_SAYING:
+        yield (
+            f"{share:.0f} % of the time in convolutions of one channel a group ({len(depthwise)}): "
+            "they multiply each value a few times only, and integers gain little there."
+        )
+
+
+def _calls(found: Explanation) -> Iterator[str]:
+    tiny = [one for one in found.profile.executed if one.milliseconds <= TINY]
+    if tiny and _percent(found, tiny) >= 4 * WORTH_SAYING:
+        yield (
+            f"{len(tiny)} of {len(found.profile.executed)} operators take {1e3 * TINY:.0f} us or "
+            f"less, together {_percent(found, tiny):.0f} % of the time: calling them costs more "
+            "than computing, in INT8 as in float. Use larger batches."
+        )
+
+
+def _variants(found: Explanation) -> Iterator[str]:
+    for variant in found.variants:
+        if variant.name == "exact=False":
+            continue
+        verdict = f"{variant.milliseconds:.3g} ms a sample, {variant.ratio:.2f} of the time"
+        if variant.ratio < 1 - WORTH_SAYING / 100:
+            yield f"Measured with {variant.name}: {verdict}."
+        else:
+            yield f"Measured with {variant.name}: {verdict}; no gain."
+
+
+def _percent(found: Explanation, ops: list[Executed]) -> float:
+    total = found.profile.milliseconds
+    return 100 * sum(one.milliseconds for one in ops) / total if total else 0.0

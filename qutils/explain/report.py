@@ -1,0 +1,173 @@
+"""Why is INT8 not faster? Everything that can be measured about one file, as data and in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qutils import bench
+from qutils.bench.latency import normal_batch
+from qutils.errors import InvalidInputError, QutilsError, UnsupportedError
+from qutils.explain.cpu import Offer, offers
+from qutils.explain.ops import FloatOp, float_ops
+from qutils.explain.profile import Profile, named, profile
+from qutils.explain.roofline import Roofline, measure
+from qutils.runtimes.base import RuntimeOptions
+from qutils.runtimes.cpu import saturates
+from qutils.runtimes.onnxruntime import OnnxRuntime
+
+BATCHED = 8
+_REPEATS = 50
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The file run otherwise, timed in turns with the file as asked for."""
+
+    name: str
+    milliseconds: float  # a sample
+    ratio: float  # to the file as asked for, of the time a sample takes
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What was measured of one file; ``floats`` is the float file's, if one was given."""
+
+    path: Path
+    latency: bench.Latency  # of a whole run, without the profiler
+    profile: Profile
+    roofline: Roofline
+    float_ops: tuple[FloatOp, ...]
+    offers: tuple[Offer, ...]
+    variants: tuple[Variant, ...]
+    quantized: bool
+    floats: Profile | None = None
+    ratio: bench.Ratio | None = None  # latency of the file over that of the float file
+
+    @property
+    def ceiling_ms(self) -> float:
+        """The operators' times at the ceiling, added up: estimated."""
+        return sum(self.roofline.ceiling_ms(one) for one in self.profile.executed)
+
+
+def explain(
+    path: str | Path,
+    float_path: str | Path | None = None,
+    *,
+    batch: NDArray[Any] | int = 1,
+    threads: int = 1,
+    runs: int = 30,
+) -> Explanation:
+    """Measure what an ONNX file's time is spent on, in ONNX Runtime on this CPU.
+
+    Args:
+        float_path: the float file to compare with, in turns, in the same run.
+        batch: an array, or the size of a batch of normal values.
+
+    Raises:
+        DataError: a file is missing, truncated or corrupt.
+        UnsupportedError: the runtime cannot load or run it.
+        InvalidInputError: runs below 5, a batch that the model does not take, open axes other than
+            the batch, or a float file that holds quantizers.
+    """
+    if runs < 5:
+        raise InvalidInputError(f"need runs >= 5 to take a median of, not {runs}")
+    options = RuntimeOptions(threads)
+    runtime = OnnxRuntime.load(path, threads)
+    before = None if float_path is None else OnnxRuntime.load(float_path, threads)
+    array = normal_batch(runtime, batch) if isinstance(batch, int) else batch
+    _try(runtime, array)
+    model = named(Path(path))
+    quantized = _holds_integers(model)
+    measured = profile(model, array, options, runs=runs)
+    floats, ratio = None, None
+    if before is not None:
+        floats, ratio = _beside(before, runtime, array, options, runs)
+    return Explanation(
+        path=Path(path),
+        latency=bench.latency(runtime, array, repeats=_REPEATS),
+        profile=measured,
+        roofline=measure(options),
+        float_ops=float_ops(model, measured),
+        offers=offers(),
+        variants=_variants(runtime, array),
+        quantized=quantized,
+        floats=floats,
+        ratio=ratio,
+    )
+
+
+def _try(runtime: OnnxRuntime, batch: NDArray[Any]) -> None:
+    """Some files load and cannot run: per-axis activations, shapes that do not fit."""
+    try:
+        runtime.run(batch)
+    except QutilsError:
+        raise
+    except Exception as error:  # ONNX Runtime's errors have no common class
+        raise UnsupportedError(
+            f"ONNX Runtime loads {runtime.path} and cannot run a batch of "
+            f"{list(batch.shape)}: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("Status Message: ")[2] or str(error)
+
+
+def _holds_integers(model: Any) -> bool:
+    return any(
+        node.op_type in ("QuantizeLinear", "DequantizeLinear", "MatMulInteger", "ConvInteger")
+        or node.op_type.startswith("QLinear")
+        for node in model.graph.node
+    )
+
+
+def _beside(
+    before: OnnxRuntime,
+    runtime: OnnxRuntime,
+    batch: NDArray[Any],
+    options: RuntimeOptions,
+    runs: int,
+) -> tuple[Profile, bench.Ratio]:
+    model = named(before.path)
+    if _holds_integers(model):
+        raise InvalidInputError(
+            f"{before.path} holds quantizers: give the float file, as exported before quantization"
+        )
+    compared = bench.compare({"float": before, "file": runtime}, batch, repeats=_REPEATS)
+    return profile(model, batch, options, runs=runs), compared.ratios["file"]
+
+
+def _variants(runtime: OnnxRuntime, batch: NDArray[Any]) -> tuple[Variant, ...]:
+    """A larger batch, more threads, inexact kernels: whatever can be tried here, measured."""
+    variants: dict[str, tuple[OnnxRuntime, NDArray[Any]]] = {}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if not isinstance(runtime.input_shape[0], int) and len(batch) < BATCHED:
+        larger = np.concatenate([batch] * (BATCHED // len(batch)))
+        variants[f"batch {len(larger)}"] = (runtime, larger)
+    if cores is not None and cores > runtime.threads:
+        more = OnnxRuntime.load(runtime.path, cores)
+        variants[f"threads {cores}"] = (more, batch)
+    if saturates():
+        inexact = OnnxRuntime.load(runtime.path, runtime.threads, exact=False)
+        variants["exact=False"] = (inexact, batch)
+    return tuple(_timed(runtime, batch, variants))
+
+
+def _timed(
+    runtime: OnnxRuntime,
+    batch: NDArray[Any],
+    variants: Mapping[str, tuple[OnnxRuntime, NDArray[Any]]],
+) -> list[Variant]:
+    found = []
+    for name, (other, array) in variants.items():
+        here = bench.latency(runtime, batch, repeats=_REPEATS).median_ms / len(batch)
+        there = bench.latency(other, array, repeats=_REPEATS).median_ms / len(array)
+        found.append(Variant(name, there, there / here))
+    return found

@@ -1,0 +1,34 @@
+"""Reading an ONNX file that may be anything: one error for what is missing, cut or no graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto
+
+from qutils.errors import DataError
+
+
+def read_onnx(path: str | Path, *, external: bool = True) -> ModelProto:
+    """The model of a file.
+
+    Args:
+        external: also read tensors that lie in files beside it.
+
+    Raises:
+        DataError: the file is missing, truncated or corrupt, or holds no graph.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path} is missing. Export the model first, or correct the path.")
+    try:
+        model = onnx.load(str(path), load_external_data=external)
+        if not model.graph.node:
+            raise ValueError("it holds no graph")
+    except Exception as error:  # protobuf's own error class depends on its implementation
+        raise DataError(
+            f"{path} is corrupt or truncated ({path.stat().st_size:,} bytes): {error}. "
+            "Export it again."
+        ) from error
+    return model

@@ -1,0 +1,342 @@
+"""Operators that compute, as LiteRT's int8 kernels: LAYERS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.fx import Node
+
+from qutils.export.tflite import Grid
+from qutils.export.tflite_values import Stored, Value, Writer, place_of, unsupported
+from qutils.graph.nodes import argument, op_name
+
+#: Writes one node, whose result has the given grid.
+Emit = Callable[[Writer, Node, Grid], Value]
+Pads = Sequence[tuple[int, int]]  # before and behind, of each axis in space
+_SAME, _VALID = 0, 1  # of the format's Padding
+_LOWEST = -128
+
+
+def conv(w: Writer, node: Node, grid: Grid) -> Value:
+    """Convolution over one or two axes, in groups, or of each channel by itself."""
+    weights = w.stored(node.args[1])
+    assert weights is not None
+    x = with_height(w, w.read(node.args[0]))
+    kernel = weights.integers.shape[2:]
+    square = weights.integers.reshape(*weights.integers.shape[:2], *_two(kernel, 1))
+    bias = w.stored(argument(node, 2))
+    made = _convolve(
+        w,
+        x,
+        Stored(square, weights.grid),
+        None if bias is None else bias.integers,
+        w.shapes[node.name],
+        grid,
+        stride=_two(_each(argument(node, 3, 1), kernel), 1),
+        pads=_conv_pads(argument(node, 4, 0), argument(node, 5, 1), kernel),
+        dilation=_two(_each(argument(node, 5, 1), kernel), 1),
+        depthwise=argument(node, 6, 1) == x.shape[1] > 1,
+    )
+    return without_height(w, made, w.shapes[node.name])
+
+
+def average_pool(w: Writer, node: Node, grid: Grid) -> Value:
+    """The mean of each window, as a convolution of each channel by ones of scale ``1 / n``.
+
+    AVERAGE_POOL_2D keeps its input's scale and rounds on it; the convolution rounds once, on the
+    output's own.
+    """
+    kernel = _each(node.args[1], w.shapes[node.name][2:])
+    stride = _each(argument(node, 2) or kernel, kernel)
+    padding = _each(argument(node, 3, 0), kernel)
+    if any(padding) and not argument(node, 5, True):
+        raise unsupported(node, "count_include_pad=False changes the divisor at the border")
+    x = with_height(w, w.read(node.args[0]))
+    ones = np.ones((x.shape[1], 1, *_two(kernel, 1)), np.int8)
+    made = _convolve(
+        w,
+        x,
+        Stored(ones, Grid((float(np.float32(1 / math.prod(kernel))),))),
+        None,
+        _planned(w, node, kernel, stride, padding),
+        grid,
+        stride=_two(stride, 1),
+        pads=_two([(p, p) for p in padding], (0, 0)),
+        dilation=(1, 1),
+        depthwise=True,
+    )
+    return without_height(w, made, w.shapes[node.name])
+
+
+def _convolve(
+    w: Writer,
+    x: Value,
+    weights: Stored,  # [O, I, H, W]
+    bias: NDArray[Any] | None,
+    shape: tuple[int, ...],
+    grid: Grid,
+    *,
+    stride: Sequence[int],
+    pads: Pads,
+    dilation: Sequence[int],
+    depthwise: bool,
+) -> Value:
+    """CONV_2D or DEPTHWISE_CONV_2D with padding of its own where the format knows it."""
+    spans = [d * (k - 1) + 1 for d, k in zip(dilation, weights.integers.shape[2:], strict=True)]
+    x, padding = padded(w, x, spans, stride, pads)
+    if depthwise:  # [O, 1, H, W] -> [1, H, W, O]
+        filters, axis = weights.integers.transpose(1, 2, 3, 0), 3
+    else:  # [O, I, H, W] -> [O, H, W, I]
+        filters, axis = weights.integers.transpose(0, 2, 3, 1), 0
+    outputs = len(weights.integers)
+    inputs = (
+        x.tensor,
+        w.flat.constant(filters, Grid(weights.grid.scale, axis=axis)),
+        _bias(w, x.grid, weights, bias),
+    )
+    places = {
+        "padding": padding,
+        "strideH": stride[0],
+        "strideW": stride[1],
+        "dilationHFactor": dilation[0],
+        "dilationWFactor": dilation[1],
+    }
+    if depthwise:
+        places["depthMultiplier"] = outputs // x.shape[1]
+    return w.emit(
+        "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
+        inputs,
+        (*shape[:2], *_two(shape[2:], 1)),
+        grid,
+        "DepthwiseConv2DOptions" if depthwise else "Conv2DOptions",
+        last=True,
+        **places,
+    )
+
+
+def linear(w: Writer, node: Node, grid: Grid) -> Value:
+    """FULLY_CONNECTED: weights ``[O, I]``."""
+    weights, bias = w.stored(node.args[1]), w.stored(argument(node, 2))
+    assert weights is not None
+    x = w.read(node.args[0])
+    inputs = (
+        x.tensor,
+        w.flat.constant(weights.integers, weights.grid),
+        _bias(w, x.grid, weights, None if bias is None else bias.integers),
+    )
+    shape = w.shapes[node.name]
+    return w.emit("FULLY_CONNECTED", inputs, shape, grid, "FullyConnectedOptions")
+
+
+def _bias(w: Writer, source: Grid, weights: Stored, bias: NDArray[Any] | None) -> int:
+    """An int32 bias ``[O]`` of scale ``scale(input) scale(weight)``; zeros where there is none."""
+    integers = np.zeros(len(weights.integers), np.int32) if bias is None else bias
+    scale = np.float32(source.scale[0]) * np.array(weights.grid.scale, np.float32)
+    return w.flat.constant(integers, Grid(tuple(scale.tolist())))
+
+
+def global_average(w: Writer, node: Node, grid: Grid) -> Value:
+    """MEAN over both axes in space."""
+    x = w.arranged(w.read(node.args[0]), last=True)
+    inputs = (x.tensor, w.flat.integers((1, 2)))
+    shape = (*x.shape[:2], 1, 1)
+    return w.emit("MEAN", inputs, shape, grid, "ReducerOptions", last=True, keepDims=True)
+
+
+def max_pool(w: Writer, node: Node, grid: Grid) -> Value:
+    """MAX_POOL_2D; a border that it cannot add itself holds the lowest integer."""
+    kernel = _each(node.args[1], w.shapes[node.name][2:])
+    stride = _each(argument(node, 2) or kernel, kernel)
+    padding = _each(argument(node, 3, 0), kernel)
+    if any(d != 1 for d in _each(argument(node, 4, 1), kernel)):
+        raise unsupported(node, "its pooling knows no dilation")
+    shape = _planned(w, node, kernel, stride, padding)
+    x = with_height(w, w.read(node.args[0]))
+    window, step = _two(kernel, 1), _two(stride, 1)
+    pads = _two([(p, p) for p in padding], (0, 0))
+    x, own = padded(w, x, window, step, pads, fill=_LOWEST)
+    made = w.emit(
+        "MAX_POOL_2D",
+        (x.tensor,),
+        (*shape[:2], *_two(shape[2:], 1)),
+        x.grid,
+        "Pool2DOptions",
+        last=True,
+        padding=own,
+        strideH=step[0],
+        strideW=step[1],
+        filterHeight=window[0],
+        filterWidth=window[1],
+    )
+    return w.requantized(without_height(w, made, shape), grid)
+
+
+def two_operands(w: Writer, node: Node, grid: Grid) -> Value:
+    """ADD or MUL, with broadcasting; what is stored is brought into the other's order."""
+    code, options = {"add": ("ADD", "AddOptions"), "mul": ("MUL", "MulOptions")}[op_name(node)]
+    shape = w.shapes[node.name]
+    computed = [w.read(a) for a in node.args[:2] if w.stored(a) is None]
+    last = any(value.last for value in computed)
+    inputs = [_operand(w, a, len(shape), last) for a in node.args[:2]]
+    return w.emit(code, inputs, shape, grid, options, last=last)
+
+
+def _operand(w: Writer, node: Any, rank: int, last: bool) -> int:
+    stored = w.stored(node)
+    if stored is None:
+        value = w.read(node)
+        if len(value.shape) != rank:
+            value = w.arranged(value, last=False)
+            value = w.reshaped(value, (1,) * (rank - len(value.shape)) + value.shape, growing=None)
+        return w.arranged(value, last).tensor
+    integers = stored.integers.reshape((1,) * (rank - stored.integers.ndim) + stored.integers.shape)
+    return w.flat.constant(np.moveaxis(integers, 1, -1) if last else integers, stored.grid)
+
+
+def concatenate(w: Writer, node: Node, grid: Grid) -> Value:
+    """CONCATENATION, each part requantized to the output's grid first, as the kernel asks."""
+    parts = [w.read(part) for part in argument(node, 0)]
+    last = any(part.last for part in parts)
+    shape = w.shapes[node.name]
+    inputs = [w.requantized(w.arranged(part, last), grid).tensor for part in parts]
+    axis = place_of(argument(node, 1, 0), len(shape), last)
+    return w.emit(
+        "CONCATENATION", inputs, shape, grid, "ConcatenationOptions", last=last, axis=axis
+    )
+
+
+def pointwise(code: str, options: str = "", **values: Any) -> Emit:
+    """An operator of one tensor, value by value."""
+
+    def emit(w: Writer, node: Node, grid: Grid) -> Value:
+        x = w.read(node.args[0])
+        return w.emit(code, (x.tensor,), x.shape, grid, options, last=x.last, **values)
+
+    return emit
+
+
+def leaky_relu(w: Writer, node: Node, grid: Grid) -> Value:
+    """LEAKY_RELU."""
+    slope = float(argument(node, 1, 0.01))
+    return pointwise("LEAKY_RELU", "LeakyReluOptions", alpha=slope)(w, node, grid)
+
+
+def softmax(w: Writer, node: Node, grid: Grid) -> Value:
+    """SOFTMAX or LOG_SOFTMAX, which the kernels compute along the axis that lies last."""
+    x = w.read(node.args[0])
+    rank = len(x.shape)
+    axis = int(argument(node, 1)) % rank
+    if axis not in (1, rank - 1):
+        raise unsupported(node, f"it is along axis {axis}, neither the channels nor the last")
+    x = w.arranged(x, last=axis == 1 and rank > 2)
+    logarithm = op_name(node) == "log_softmax"
+    code, options = ("LOG_SOFTMAX", "LogSoftmax") if logarithm else ("SOFTMAX", "Softmax")
+    values = {} if logarithm else {"beta": 1.0}
+    return w.emit(code, (x.tensor,), x.shape, grid, f"{options}Options", last=x.last, **values)
+
+
+# Windows ------------------------------------------------------------------------------------------
+
+
+def with_height(w: Writer, value: Value) -> Value:
+    """``[N, C, L] -> [N, C, 1, L]``, channels last: one axis in space becomes two."""
+    value = w.arranged(value, last=True)
+    if len(value.shape) == 4:
+        return value
+    return w.reshaped(value, (*value.shape[:2], 1, value.shape[2]), last=True)
+
+
+def without_height(w: Writer, value: Value, shape: tuple[int, ...]) -> Value:
+    """Back to the shape that the graph has."""
+    return value if len(shape) == 4 else w.reshaped(value, shape, last=True)
+
+
+def padded(
+    w: Writer,
+    x: Value,
+    window: Sequence[int],
+    stride: Sequence[int],
+    pads: Pads,
+    fill: int | None = None,
+) -> tuple[Value, int]:
+    """The value and the format's padding: SAME where it is what is asked, else PAD and VALID.
+
+    Args:
+        fill: the integer around; the zero point, which is 0, if None.
+    """
+    if not any(before or behind for before, behind in pads):
+        return x, _VALID
+    sizes = x.shape[2:]
+    if all(_same(*axis) == p for *axis, p in zip(sizes, window, stride, pads, strict=True)):
+        return x, _SAME
+    amounts = np.array([(0, 0), *pads, (0, 0)], np.int32)
+    shape = (*x.shape[:2], *(n + sum(p) for n, p in zip(sizes, pads, strict=True)))
+    inputs = [x.tensor, w.flat.constant(amounts)]
+    code, options = "PAD", "PadOptions"
+    if fill is not None:
+        inputs.append(w.flat.constant(np.array([fill], np.int8), x.grid))
+        code, options = "PADV2", "PadV2Options"
+    return w.emit(code, inputs, shape, x.grid, options, last=True), _VALID
+
+
+def _same(size: int, window: int, stride: int) -> tuple[int, int]:
+    """What the format's SAME adds before and behind."""
+    total = max((math.ceil(size / stride) - 1) * stride + window - size, 0)
+    return total // 2, total - total // 2
+
+
+def _conv_pads(padding: Any, dilation: Any, kernel: Sequence[int]) -> Pads:
+    """Padding of a convolution, ``"same"`` and ``"valid"`` included, for two axes."""
+    if padding == "valid":
+        padding = 0
+    if padding == "same":
+        totals = [d * (k - 1) for d, k in zip(_each(dilation, kernel), kernel, strict=True)]
+        return _two([(t // 2, t - t // 2) for t in totals], (0, 0))
+    return _two([(p, p) for p in _each(padding, kernel)], (0, 0))
+
+
+def _planned(
+    w: Writer, node: Node, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+) -> tuple[int, ...]:
+    """The pooled shape, if windows that hang over the border do not count."""
+    source, shape = w.read(node.args[0]).shape, w.shapes[node.name]
+    places = zip(source[2:], kernel, stride, padding, strict=True)
+    whole = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in places)
+    if whole != shape[2:]:
+        raise unsupported(node, "with ceil_mode its last window hangs over the border")
+    return shape
+
+
+def _each(value: Any, like: Sequence[int]) -> list[int]:
+    """One number for each axis in space."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    return [int(v) for v in (values * len(like) if len(values) == 1 else values)]
+
+
+def _two(values: Sequence[Any], neutral: Any) -> list[Any]:
+    """For two axes in space: a missing height is ``neutral``."""
+    return [neutral] * (2 - len(values)) + list(values)
+
+
+LAYERS: dict[str, Emit] = {
+    "conv1d": conv,
+    "conv2d": conv,
+    "linear": linear,
+    "add": two_operands,
+    "mul": two_operands,
+    "cat": concatenate,
+    "adaptive_avg_pool2d": global_average,
+    "avg_pool1d": average_pool,
+    "avg_pool2d": average_pool,
+    "max_pool1d": max_pool,
+    "max_pool2d": max_pool,
+    "sigmoid": pointwise("LOGISTIC"),
+    "relu": pointwise("RELU"),
+    "leaky_relu": leaky_relu,
+    "softmax": softmax,
+    "log_softmax": softmax,
+}

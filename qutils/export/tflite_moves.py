@@ -1,0 +1,145 @@
+"""Operators that only move integers, as LiteRT's int8 kernels: MOVES."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch.fx import Node
+
+from qutils.export.tflite import Grid
+from qutils.export.tflite_layers import Emit
+from qutils.export.tflite_values import Value, Writer, place_of, unsupported
+from qutils.graph.nodes import argument, op_name
+
+_REFLECT = 0  # of the format's MirrorPadMode
+
+
+def reshape(w: Writer, node: Node, grid: Grid) -> Value:
+    """RESHAPE of the channels-second order, which is the one that the graph means."""
+    x = w.read(node.args[0])
+    if x.last and not w.lies_alike(x):
+        x = w.arranged(x, last=False)
+    return w.reshaped(x, w.shapes[node.name], growing=w.growing(node))
+
+
+def permute(w: Writer, node: Node, grid: Grid) -> Value:
+    """TRANSPOSE."""
+    x = w.arranged(w.read(node.args[0]), last=False)
+    rank = len(x.shape)
+    if op_name(node) == "permute":
+        order = [int(axis) % rank for axis in argument(node, 1)]
+    else:
+        one, other = (int(argument(node, place)) % rank for place in (1, 2))
+        order = list(range(rank))
+        order[one], order[other] = other, one
+    shape = w.shapes[node.name]
+    inputs = (x.tensor, w.flat.integers(order))
+    return w.emit("TRANSPOSE", inputs, shape, x.grid, "TransposeOptions")
+
+
+def expand(w: Writer, node: Node, grid: Grid) -> Value:
+    """Nothing: sums and products read the smaller tensor, and broadcast it themselves."""
+    x = w.read(node.args[0])
+    readers = _readers(node)
+    if x.shape != w.shapes[node.name] and any(op_name(n) not in ("add", "mul") for n in readers):
+        raise unsupported(node, "only sums and products read an expanded tensor")
+    return x
+
+
+def _readers(node: Node) -> list[Node]:
+    """What reads a value, behind its quantization."""
+    found = []
+    for user in node.users:
+        found += _readers(user) if "quantize_per" in op_name(user) else [user]
+    return found
+
+
+def cut(w: Writer, node: Node, grid: Grid) -> Value:
+    """STRIDED_SLICE, which leaves the batch open as SLICE does not."""
+    x, shape = w.read(node.args[0]), w.shapes[node.name]
+    rank = len(shape)
+    axis = argument(node, 1, 0) % rank
+    size, step = x.shape[axis], argument(node, 4, 1)
+    start = argument(node, 2) or 0
+    if shape == x.shape and axis == w.growing(node):
+        return x
+    if axis == w.growing(node):
+        raise unsupported(node, "it cuts along the batch")
+    start = min(max(start + size * (start < 0), 0), size)
+    place, count = place_of(axis, rank, x.last), shape[axis]
+    begin, end, steps = [0] * rank, [0] * rank, [1] * rank
+    begin[place], end[place], steps[place] = start, start + (count - 1) * step + 1, step
+    whole = ((1 << rank) - 1) ^ (1 << place)  # axes that are left as they are
+    inputs = [x.tensor, *(w.flat.integers(each) for each in (begin, end, steps))]
+    return w.emit(
+        "STRIDED_SLICE",
+        inputs,
+        shape,
+        x.grid,
+        "StridedSliceOptions",
+        last=x.last,
+        beginMask=whole,
+        endMask=whole,
+    )
+
+
+def pad(w: Writer, node: Node, grid: Grid) -> Value:
+    """PAD with real zeros, or MIRROR_PAD."""
+    x, shape = w.read(node.args[0]), w.shapes[node.name]
+    rank = len(shape)
+    flat: Any = node.args[1]
+    mode = argument(node, 2, "constant") if op_name(node) == "pad" else "constant"
+    if min(flat) < 0:
+        raise unsupported(node, "it cuts by padding less than nothing; use a slice")
+    amounts = np.zeros((rank, 2), np.int32)
+    for index in range(len(flat) // 2):  # the last axis comes first
+        place = place_of(rank - 1 - index, rank, x.last)
+        amounts[place] = flat[2 * index : 2 * index + 2]
+    inputs = (x.tensor, w.flat.constant(amounts))
+    if mode == "constant":
+        return w.emit("PAD", inputs, shape, x.grid, "PadOptions", last=x.last)
+    if mode == "reflect":
+        options: dict[str, Any] = {"last": x.last, "mode": _REFLECT}
+        return w.emit("MIRROR_PAD", inputs, shape, x.grid, "MirrorPadOptions", **options)
+    raise unsupported(node, f"it pads by mode {mode!r}; 'constant' and 'reflect' have kernels")
+
+
+def enlarge(w: Writer, node: Node, grid: Grid) -> Value:
+    """RESIZE_NEAREST_NEIGHBOR."""
+    x, shape = w.arranged(w.read(node.args[0]), last=True), w.shapes[node.name]
+    inputs = (x.tensor, w.flat.integers(shape[2:]))
+    options = "ResizeNearestNeighborOptions"
+    return w.emit("RESIZE_NEAREST_NEIGHBOR", inputs, shape, x.grid, options, last=True)
+
+
+def pixel_shuffle(w: Writer, node: Node, grid: Grid) -> Value:
+    """``[N, C r r, H, W] -> [N, C, H r, W r]``, as RESHAPE, TRANSPOSE, RESHAPE."""
+    x, shape = w.arranged(w.read(node.args[0]), last=False), w.shapes[node.name]
+    n, _, height, width = x.shape
+    r: Any = node.args[1]
+    parts = w.reshaped(x, (n, shape[1], r, r, height, width))
+    order = (0, 1, 4, 2, 5, 3)
+    moved = w.emit(
+        "TRANSPOSE",
+        (parts.tensor, w.flat.integers(order)),
+        [parts.shape[axis] for axis in order],
+        x.grid,
+        "TransposeOptions",
+    )
+    return w.reshaped(moved, shape)
+
+
+MOVES: dict[str, Emit] = {
+    **dict.fromkeys(
+        ("flatten", "view", "reshape", "_unsafe_view", "squeeze", "unsqueeze"), reshape
+    ),
+    "permute": permute,
+    "transpose": permute,
+    "expand": expand,
+    "slice": cut,
+    "pad": pad,
+    "constant_pad_nd": pad,
+    "upsample_nearest2d": enlarge,
+    "pixel_shuffle": pixel_shuffle,
+}

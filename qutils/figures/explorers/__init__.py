@@ -1,0 +1,1 @@
+"""Live plots, one file for each explorer: built once, redrawn as sliders move."""

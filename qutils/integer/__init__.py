@@ -1,0 +1,35 @@
+"""Exact integer arithmetic: how kernels compute, and the reference that runs a whole network so."""
+
+from qutils.integer.arithmetic import (
+    INT32,
+    FixedPoint,
+    bias_to_int32,
+    conv_accumulate,
+    fixed_point_multiplier,
+    linear_accumulate,
+    multiplier,
+    requantize,
+    requantize_fixed_point,
+)
+from qutils.integer.kernels import KERNELS
+from qutils.integer.reference import IntegerReference
+from qutils.integer.rules import RULES
+from qutils.integer.saturating import SATURATING
+from qutils.integer.values import Quantized
+
+__all__ = [
+    "INT32",
+    "KERNELS",
+    "RULES",
+    "SATURATING",
+    "FixedPoint",
+    "IntegerReference",
+    "Quantized",
+    "bias_to_int32",
+    "conv_accumulate",
+    "fixed_point_multiplier",
+    "linear_accumulate",
+    "multiplier",
+    "requantize",
+    "requantize_fixed_point",
+]

@@ -1,0 +1,180 @@
+"""PyTorch Inductor on x86: ``.pt2`` files, compiled here to C++ and oneDNN's int8 kernels.
+
+Compiling takes seconds and a C++ compiler, once for each size of batch (larger ones are computed in
+parts of ``PART``). With the batch left open PyTorch 2.13 takes channels-last results for plain ones
+where the input has one channel, and stops.
+
+Convolutions and linear layers run in oneDNN, which scales the sum and adds the bias in float, then
+rounds half to even; the rest is generated C++ that reads 8-bit integers, computes in float and
+writes 8-bit integers. CPUs without VNNI add pairs of products in 16 bits and saturate: there,
+``exact=True`` leaves the layers in float between their quantizers, as simulated.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch._inductor import config
+from torch._inductor.cpp_builder import get_cpp_compiler
+from torch._inductor.exc import InvalidCxxCompiler
+from torch._inductor.utils import run_and_get_code
+
+from qutils.convert import register_operators
+from qutils.errors import MissingPackageError, UnsupportedError
+from qutils.graph.quiet import quiet
+from qutils.runtimes.base import Axis, Runtime, RuntimeOptions, check_batch
+from qutils.runtimes.cpu import saturates
+from qutils.runtimes.pt2 import check
+
+#: Samples computed in one call, at the most.
+PART = 64
+#: Compiled programs that stay, one for each size of batch.
+_KEPT = 4
+_X86 = ("x86_64", "amd64")
+#: What generated code calls: ``torch.ops.onednn.qconv_pointwise.tensor``, ``cpp_fused_add_1``.
+_CALLS = re.compile(
+    r"torch\.ops\.(\w+\.\w+)(?:\.\w+)?\(|(extern_kernels\.\w+)\(|^\s+(cpp_fused_\w+)\(", re.M
+)
+
+
+class Inductor(Runtime):
+    """PyTorch's compiler with frozen weights, which is what brings the integer kernels."""
+
+    name: ClassVar[str] = "inductor"
+
+    def __init__(
+        self, path: Path, options: RuntimeOptions, program: torch.export.ExportedProgram
+    ) -> None:
+        self.path = path
+        self.options = options
+        self._program = program
+        self._shape = _input_shape(path, program)
+        self._compiled: dict[int, tuple[Any, str]] = {}  # by size of batch
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int = 1, exact: bool = True) -> Self:
+        """Load a ``.pt2`` file of one input and one output; it is compiled when it first runs.
+
+        The archive is checked before PyTorch opens it: see ``runtimes.pt2``.
+
+        Raises:
+            DataError: the file is missing, truncated or corrupt.
+            UnsupportedError: no x86 CPU, or a file that holds more than tensors and ATen operators.
+            MissingPackageError: there is no C++ compiler.
+        """
+        options = RuntimeOptions(threads, exact)
+        check(Path(path))
+        _require_machine()
+        register_operators()
+        try:
+            with quiet(below=logging.ERROR):
+                program = torch.export.load(Path(path))
+        except Exception as error:
+            raise UnsupportedError(
+                f"PyTorch {torch.__version__} cannot read {path}: {_reason(error)}"
+            ) from error
+        return cls(Path(path), options, program)
+
+    @torch.no_grad()
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Logits of a batch: ``[N, ...] -> [N, classes]``; the first of a size is compiled for.
+
+        Raises:
+            InvalidInputError: wrong shape or dtype; names expected and given.
+            UnsupportedError: Inductor cannot compile the graph.
+        """
+        checked = check_batch(batch, self.input_shape, np.dtype("float32"))
+        inputs = torch.from_numpy(np.require(checked, requirements=["C", "W"]))
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            outputs = [self._at(part)(part) for part in torch.split(inputs, PART)]
+        finally:
+            torch.set_num_threads(before)
+        logits: NDArray[Any] = torch.cat(outputs).numpy()
+        return logits
+
+    def kernels(self) -> Counter[str]:
+        """What the generated code calls: oneDNN's operators, and loops of C++ by their names."""
+        if not self._compiled:
+            self.run(np.zeros((1, *self._shape), np.float32))
+        code = next(iter(self._compiled.values()))[1]
+        return Counter(next(filter(None, call)) for call in _CALLS.findall(_body(code)))
+
+    def _at(self, part: torch.Tensor) -> Any:
+        """The program compiled for this size of batch; the last few are kept."""
+        size = len(part)
+        if size not in self._compiled:
+            while len(self._compiled) >= _KEPT:
+                del self._compiled[next(iter(self._compiled))]
+            self._compiled[size] = self._compile(part)
+        return self._compiled[size][0]
+
+    def _compile(self, part: torch.Tensor) -> tuple[Any, str]:
+        settings: dict[str, Any] = {
+            "freezing": not (self.options.exact and saturates()),
+            "cpp.threads": self.threads,
+        }
+        try:
+            with quiet(below=logging.ERROR), config.patch(settings):
+                module = self._program.module(check_guards=False)
+                compiled = torch.compile(module, fullgraph=True, dynamic=False)
+                _, code = run_and_get_code(compiled, part)
+        except Exception as error:
+            raise UnsupportedError(
+                f"Inductor cannot compile {self.path}: {_reason(error)}"
+            ) from error
+        return compiled, "\n".join(code)
+
+    @property
+    def version(self) -> str:
+        """Version of the torch package."""
+        return str(torch.__version__)
+
+    @property
+    def input_shape(self) -> tuple[Axis, ...]:
+        """Shape of a batch, of any size."""
+        return (None, *self._shape)
+
+
+def _require_machine() -> None:
+    """Inductor's int8 kernels are oneDNN's for x86, and its loops are compiled here."""
+    if platform.machine().lower() not in _X86 or not torch._C._has_mkldnn:
+        raise UnsupportedError(
+            f"Inductor's int8 kernels need an x86 CPU and oneDNN; this is {platform.machine()}: "
+            "export for another target"
+        )
+    try:
+        get_cpp_compiler()
+    except (InvalidCxxCompiler, RuntimeError) as error:
+        raise MissingPackageError(
+            "Inductor needs a C++ compiler, and found none. Install one (apt-get install g++), or "
+            "name yours in the environment variable CXX"
+        ) from error
+
+
+def _input_shape(path: Path, program: torch.export.ExportedProgram) -> tuple[int, ...]:
+    names = set(program.graph_signature.user_inputs)
+    inputs = [n.meta["val"] for n in program.graph.nodes if n.name in names]
+    if len(inputs) != 1 or len(program.graph_signature.user_outputs) != 1:
+        raise UnsupportedError(f"{path} maps {len(inputs)} inputs; one in and one out is supported")
+    if inputs[0].dtype is not torch.float32 or isinstance(inputs[0].shape[0], int):
+        raise UnsupportedError(f"{path} does not take float32 batches of any size: export it again")
+    return tuple(int(size) for size in inputs[0].shape[1:])
+
+
+def _body(code: str) -> str:
+    """The function that is called for each batch, without what defines the kernels."""
+    return code[code.rfind("def call(") :]
+
+
+def _reason(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

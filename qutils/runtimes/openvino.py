@@ -1,0 +1,199 @@
+"""OpenVINO on the CPU: the same QDQ ``.onnx`` files, compiled for low precision.
+
+OpenVINO reads each ``QuantizeLinear``/``DequantizeLinear`` pair as a FakeQuantize, and its
+low-precision passes turn what stands between two of them into one int8 kernel of oneDNN. A
+convolution and the sum behind it become one kernel as well, which adds before it rounds: the
+convolution's own quantizer has no effect there, and the target ``openvino`` places none.
+
+It is compiled anew for each shape of batch. With the batch left open OpenVINO is a little slower,
+and 2026.4 loses the bias of a convolution where an ``Expand`` reads the shape of the input.
+
+x86 CPUs with AVX2 or AVX-512 but no VNNI run kernels that add pairs of products in 16 bits and
+saturate, as ONNX Runtime's do by default. No option makes those exact. There, ``exact=True``
+switches the low-precision passes off: the network computes in float between its quantizers, as it
+was simulated, and no faster than FP32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from qutils.errors import UnsupportedError
+from qutils.export.onnx_file import read_onnx
+from qutils.runtimes.base import Axis, Inner, Runtime, RuntimeOptions, check_batch
+from qutils.runtimes.cpu import saturates
+from qutils.runtimes.qdq import Tap, with_taps
+
+#: Layers of a compiled model that compute nothing.
+_IDLE = frozenset({"Const", "Input", "Output"})
+#: Internal setting of the CPU plugin: whether quantized layers become integer kernels.
+_LOW_PRECISION = "LP_TRANSFORMS_MODE"
+#: Shapes of batch that stay compiled.
+_KEPT = 4
+
+
+class OpenVino(Runtime):
+    """OpenVINO's CPU plugin, one stream, float layers in float32 (not bfloat16)."""
+
+    name: ClassVar[str] = "openvino"
+
+    def __init__(self, path: Path, options: RuntimeOptions, model: ov.Model) -> None:
+        self.path = path
+        self.options = options
+        self._model = model
+        self._dtype = np.dtype(model.input(0).get_element_type().to_dtype())
+        self._compiled: dict[tuple[int, ...], ov.CompiledModel] = {}  # by shape of batch
+        self._first = self._of_one()
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int = 1, exact: bool = True) -> Self:
+        """Load an ONNX file of one input and one output.
+
+        Raises:
+            DataError: the file is missing, truncated or corrupt.
+            UnsupportedError: an operator or interface that this runtime cannot run.
+        """
+        options = RuntimeOptions(threads, exact)
+        read_onnx(path, external=False)  # of a broken file OpenVINO tells by a page of formats
+        model = _read(Path(path), str(path))
+        _check_interface(Path(path), model)
+        return cls(Path(path), options, model)
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Logits of a batch: ``[N, ...] -> [N, classes]``. NaN and Inf pass through as computed.
+
+        Raises:
+            InvalidInputError: wrong shape or dtype; names expected and given.
+        """
+        checked = np.ascontiguousarray(check_batch(batch, self.input_shape, self._dtype))
+        logits: NDArray[Any] = self._at(checked.shape)(checked, share_inputs=True)[0]
+        return logits
+
+    def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...]:
+        """Quantized activations in order of execution: what each ``QuantizeLinear`` gives.
+
+        Handing a tensor out keeps it from being fused away, so a sum behind a convolution that has
+        a quantizer of its own is computed otherwise here than in ``run``.
+
+        Raises: as ``run``.
+        """
+        checked = np.ascontiguousarray(check_batch(batch, self.input_shape, self._dtype))
+        model, taps = self._tapped
+        model.reshape(checked.shape)
+        values = _compile(self.path, model, self.options)(checked)
+        return tuple(
+            Inner(values[tap.name].astype(np.int32), tap.scale, tap.zero_point) for tap in taps
+        )
+
+    def _of_one(self) -> ov.CompiledModel:
+        """Compiled for one sample, or for any where more than the batch is left open."""
+        batch, *sizes = self.input_shape or (1,)
+        if None in sizes:
+            return _compile(self.path, self._model, self.options)
+        return self._at(tuple(int(size or 1) for size in (batch, *sizes)))
+
+    def _at(self, shape: tuple[int, ...]) -> ov.CompiledModel:
+        """The model compiled for this shape of batch; the last few are kept."""
+        if shape not in self._compiled:
+            model = self._model.clone()
+            model.reshape(shape)
+            while len(self._compiled) >= _KEPT:
+                del self._compiled[next(iter(self._compiled))]
+            self._compiled[shape] = _compile(self.path, model, self.options)
+        return self._compiled[shape]
+
+    @cached_property
+    def _tapped(self) -> tuple[ov.Model, tuple[Tap, ...]]:
+        model, taps = with_taps(self.path)
+        return _read(self.path, model), taps
+
+    def kernels(self) -> Counter[str]:
+        """Layers that really execute, with the precision they compute in: ``Convolution u8``."""
+        return Counter(_executed(self._first))
+
+    @property
+    def version(self) -> str:
+        """Version of the openvino package."""
+        return _version()
+
+    @property
+    def input_shape(self) -> tuple[Axis, ...]:
+        """Shape the file declares; open axes are None."""
+        shape = self._model.input(0).get_partial_shape()
+        return tuple(None if axis.is_dynamic else axis.get_length() for axis in shape)
+
+
+def _executed(compiled: ov.CompiledModel) -> Iterator[str]:
+    """``layer precision`` of each layer that reads something other than constants."""
+    constant: set[str] = set()
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        info = node.get_rt_info()
+        layer, precision = (info[key].astype(str) for key in ("layerType", "runtimePrecision"))
+        sources = [value.get_node().get_friendly_name() for value in node.input_values()]
+        if layer == "Const" or (sources and constant.issuperset(sources)):
+            constant.add(node.get_friendly_name())  # computed once, when the model is compiled
+        elif layer not in _IDLE:
+            yield f"{layer} {precision}"
+
+
+def _settings(options: RuntimeOptions) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "INFERENCE_NUM_THREADS": options.threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "ENABLE_CPU_PINNING": False,  # a core that others use would be waited for
+    }
+    if options.exact and saturates():
+        settings[_LOW_PRECISION] = False
+    return settings
+
+
+def _read(path: Path, model: str | bytes) -> ov.Model:
+    """Translate an ONNX file or its bytes; failures become one of our errors."""
+    with _our_errors(path):
+        return ov.Core().read_model(model)
+
+
+def _compile(path: Path, model: ov.Model, options: RuntimeOptions) -> ov.CompiledModel:
+    with _our_errors(path):
+        return ov.Core().compile_model(model, "CPU", _settings(options))
+
+
+@contextlib.contextmanager
+def _our_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise UnsupportedError(
+            f"OpenVINO {_version()} cannot run {path}: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The last line that OpenVINO says, without its source positions."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return (told or lines or [type(error).__name__])[-1].removeprefix("-- ").rstrip(".")
+
+
+def _check_interface(path: Path, model: ov.Model) -> None:
+    inputs, outputs = (
+        [port.get_any_name() for port in ports] for ports in (model.inputs, model.outputs)
+    )
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise UnsupportedError(
+            f"{path} has inputs {inputs} and outputs {outputs}; one of each is supported"
+        )
+
+
+def _version() -> str:
+    return str(ov.__version__).partition("-")[0]

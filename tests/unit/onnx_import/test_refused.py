@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+import qutils as q
+from qutils.onnx_import import load, load_onnx, proof
+from tests.unit.onnx_import.files import channels_last, needs_onnx2torch, normal, save
+
+pytestmark = needs_onnx2torch
+CONV = helper.make_node("Conv", ["x", "w"], ["y"], "stem/conv")
+WEIGHT = {"w": normal(8, 3, 3, 3)}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "net.onnx"
+
+
+def test_a_file_that_is_no_onnx(path):
+    for content in (b"", b"PK\x03\x04 a zip archive", b"\x80" * 100):
+        path.write_bytes(content)
+        with pytest.raises(q.DataError, match=rf"net\.onnx .*{len(content)} bytes"):
+            load_onnx(path)
+    with pytest.raises(q.DataError, match="is missing"):
+        load_onnx(path.with_name("absent.onnx"))
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.7, 0.99])
+def test_a_truncated_file(keep, path):
+    data = channels_last(path).read_bytes()
+    path.write_bytes(data[: int(keep * len(data))])
+    with pytest.raises((q.DataError, q.UnsupportedError), match=r"net\.onnx"):
+        load_onnx(path)
+
+
+@pytest.mark.parametrize("op", ["QuantizeLinear", "QLinearConv", "DynamicQuantizeLinear"])
+def test_a_quantized_file(op, path):
+    save(path, [helper.make_node(op, ["x"], ["y"])], {})
+    with pytest.raises(q.UnsupportedError, match=rf"is quantized already \({op}\): give the float"):
+        load_onnx(path)
+
+
+def test_our_own_integer_file_is_quantized_already(path, tmp_path):
+    x = torch.randn(8, 3, 8, 8)
+    sim = q.calibrate(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()), x, q.Recipe())
+    with pytest.raises(q.UnsupportedError, match="is quantized already"):
+        load_onnx(q.export(sim, path))
+
+
+def test_several_inputs_or_outputs(path):
+    model = onnx.load(save(path, [CONV], WEIGHT))
+    model.graph.output.append(helper.make_tensor_value_info("features", TensorProto.FLOAT, None))
+    model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1]))
+    onnx.save(model, path)
+    with pytest.raises(
+        q.UnsupportedError, match=r"inputs x, z and the outputs y, features: .*extract_model"
+    ):
+        load_onnx(path)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.FLOAT16])
+def test_inputs_that_are_not_float32(kind, path):
+    save(path, [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)], {}, kind=kind)
+    name = TensorProto.DataType.Name(kind).lower()
+    with pytest.raises(
+        q.UnsupportedError, match=rf"x is {name}, quantization starts from .*float32"
+    ):
+        load_onnx(path)
+
+
+def test_operators_without_counterpart_are_named_with_their_nodes(path):
+    nodes = [
+        helper.make_node("Det", ["x"], ["d"], "head/det"),
+        helper.make_node("Gelu", ["d"], ["y"], "head/gelu", domain="com.microsoft"),
+    ]
+    save(path, nodes, {})
+    message = (
+        r"net\.onnx: operators Det \(node head/det\), Gelu \(node head/gelu\) cannot be imported"
+    )
+    with pytest.raises(q.UnsupportedError, match=message):
+        load_onnx(path)
+
+
+def test_an_operator_with_a_setting_that_is_not_imported(path):
+    node = helper.make_node(
+        "Resize", ["x", "", "s"], ["y"], "up/resize", mode="linear", antialias=1
+    )
+    save(path, [node], {"s": np.array([1, 1, 0.5, 0.5], np.float32)}, opset=19)
+    with pytest.raises(
+        q.UnsupportedError, match=r"operator Resize \(node up/resize\) cannot be .*antialias=1"
+    ):
+        load_onnx(path)
+
+
+def test_an_operator_set_that_nobody_knows_yet(path):
+    save(path, [CONV], WEIGHT, opset=99)
+    with pytest.raises(q.UnsupportedError, match=r"cannot run .*net\.onnx"):
+        load_onnx(path)
+
+
+def test_an_operator_set_too_old(path):
+    node = helper.make_node(
+        "Upsample", ["x"], ["y"], mode="nearest", width_scale=2.0, height_scale=2.0
+    )
+    save(path, [node], {}, opset=1)
+    with pytest.raises(q.UnsupportedError, match=r"cannot run .*net\.onnx|set 1 is too old"):
+        load_onnx(path)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 9, 8), (2, 3, 8), (2, 4, 8, 8)], ids=str)
+def test_an_example_of_another_shape(shape, path):
+    save(path, [CONV], WEIGHT)
+    with pytest.raises(
+        q.InvalidInputError, match=r"takes input of shape \[n, 3, 8, 8\], the data has \[2, "
+    ):
+        load_onnx(path, torch.zeros(shape))
+
+
+def test_a_batch_that_cannot_be_opened(path):
+    nodes = [
+        helper.make_node("Reshape", ["x", "rows"], ["r"]),
+        helper.make_node("MatMul", ["r", "m"], ["y"]),
+    ]
+    save(path, nodes, {"rows": np.array([4, 48]), "m": normal(48, 2)}, (1, 3, 8, 8))
+    with pytest.raises(q.UnsupportedError, match="Export it with an open batch axis|open batch"):
+        load_onnx(path)
+
+
+def test_outputs_that_are_not_those_of_the_file(path, monkeypatch):
+    save(path, [CONV], WEIGHT)
+    settle = load.settle
+
+    def wrong(module):
+        settle(module)
+        next(module.parameters()).data[0, 0, 0, 0] += 0.01
+        return module
+
+    monkeypatch.setattr(load, "settle", wrong)
+    with pytest.raises(
+        q.UnsupportedError,
+        match=r"differ from ONNX Runtime's \[2, 8, 6, 6\] by 0\.0\d+ of the larg",
+    ):
+        load_onnx(path)
+    monkeypatch.setattr(proof, "TOLERANCE", 1.0)
+    load_onnx(path)
+
+
+def test_interpolation_that_pytorch_does_otherwise_is_noticed(path):
+    """``onnx2torch`` drops the coordinate mode; the comparison with ONNX Runtime does not."""
+    node = helper.make_node("Resize", ["x", "", "s"], ["y"], mode="nearest", nearest_mode="ceil")
+    save(path, [node], {"s": np.array([1, 1, 2, 2], np.float32)})
+    with pytest.raises(q.UnsupportedError, match="differ from ONNX Runtime's"):
+        load_onnx(path)
+
+
+def test_weights_that_make_nan(path):
+    save(path, [CONV], {"w": np.full((8, 3, 3, 3), np.nan, np.float32)})
+    with pytest.raises(q.InvalidInputError, match="computes NaN or Inf"):
+        load_onnx(path)
+
+
+def test_torchvision_is_as_it_was():
+    code = (
+        "import sys; from qutils.onnx_import.package import onnx2torch; p = onnx2torch();"
+        "print(p.__name__, [n for n in sys.modules if n.startswith('torchvision')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "onnx2torch []", done.stderr
+
+
+def test_without_the_package_the_command_is_named(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx2torch", None)  # as if it could not be imported
+    with pytest.raises(q.MissingPackageError, match=r'pip install "qutils\[import\]"'):
+        load_onnx(save(path, [CONV], WEIGHT))
