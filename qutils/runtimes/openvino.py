@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -32,6 +32,7 @@ from qutils.export.onnx_file import read_onnx
 from qutils.runtimes.base import Axis, Inner, Runtime, RuntimeOptions, check_batch
 from qutils.runtimes.cpu import saturates
 from qutils.runtimes.qdq import Tap, with_taps
+from qutils.runtimes.signal_stack import signal_stack_kept
 
 #: Layers of a compiled model that compute nothing.
 _IDLE = frozenset({"Const", "Input", "Output"})
@@ -160,12 +161,21 @@ def _settings(options: RuntimeOptions) -> dict[str, Any]:
 def _read(path: Path, model: str | bytes) -> ov.Model:
     """Translate an ONNX file or its bytes; failures become one of our errors."""
     with _our_errors(path):
-        return ov.Core().read_model(model)
+        return _core().read_model(model)
 
 
 def _compile(path: Path, model: ov.Model, options: RuntimeOptions) -> ov.CompiledModel:
     with _our_errors(path):
-        return ov.Core().compile_model(model, "CPU", _settings(options))
+        return _core().compile_model(model, "CPU", _settings(options))
+
+
+@cache
+def _core() -> ov.Core:
+    """One for the process: each of its own would load the CPU plugin once more."""
+    core = ov.Core()
+    with signal_stack_kept():
+        core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+    return core
 
 
 @contextlib.contextmanager

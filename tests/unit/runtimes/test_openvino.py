@@ -38,6 +38,32 @@ for exact in (True, False):
     integer = any(name.endswith(" u8") for name in runtime.kernels() if "Conv" in name)
     print(float(np.abs(runtime.run(x) - expected).max()), integer)
 """
+#: Two are loaded and dropped, the first one first; then Ctrl-C.
+INTERRUPTED = """
+import faulthandler, os, signal, sys
+faulthandler.enable()  # Python's handlers then run on a signal stack of their own
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
+from qutils.runtimes.openvino import OpenVino
+from qutils.runtimes.signal_stack import signal_stack
+before = signal_stack()
+one = OpenVino.load(sys.argv[1])
+two = OpenVino.load(sys.argv[1])
+del one
+del two
+after = signal_stack()
+print(after.address == before.address, after.size == before.size)
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the signal stack of Linux")
+def test_ctrl_c_behind_it_interrupts_and_does_not_crash(make_layer):
+    run = [sys.executable, "-c", INTERRUPTED, str(make_layer("conv1x1").path)]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["True", "True", "interrupted"]), done
 
 
 @vnni
