@@ -32,7 +32,7 @@ timings: $(VENV)/.dev ## time make report, make report again and make test (20 m
 	@$(BIN)/qutils timings
 
 test: $(VENV)/.dev ## run the tests and the examples in docstrings (8 minutes on 2 cores)
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 runtimes: $(VENV)/.runtimes ## install every other runtime and tool that can be used (3 GB)
 
