@@ -38,7 +38,13 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         show_default="symmetric weights, affine activations",
         help="Weights and activations alike.",
     ),
-    click.option("--target", type=TARGET, default="onnxruntime", help="What will run the file."),
+    click.option(
+        "--target",
+        type=TARGET,
+        default=None,
+        show_default="by the ending of OUT",
+        help="What will run the file.",
+    ),
     click.option("--allow-float", is_flag=True, help="Keep operators without kernel in float."),
     click.option("--simulate-only", is_flag=True, help="Write no file; needs no OUT."),
     click.option("--save", type=_FILE, help="Keep the simulated model: .safetensors, any bits."),
@@ -64,7 +70,10 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("out", required=False, type=_FILE)
 @_options
 def command(**given: Any) -> None:
-    """Quantize MODEL and write the file OUT.onnx.
+    """Quantize MODEL and write the file OUT.
+
+    Its ending says what will run it: .onnx ONNX Runtime, .tflite LiteRT, .pte ExecuTorch, .pt2
+    PyTorch Inductor. For OpenVINO and TensorRT, which read .onnx as well, give --target.
 
     MODEL is a model of the zoo (`qutils train --help` names them), efficientnet_lite0 with its
     ImageNet weights, a float ONNX file (path/to/net.onnx), or path/to/file.py:NAME, where NAME is
@@ -83,11 +92,11 @@ def command(**given: Any) -> None:
     A setting without integer kernels, such as 4 bits, can be simulated (--simulate-only) and kept
     (--save FILE.safetensors, which qutils.load opens), not exported.
 
-    A file OUT.onnx that exists is replaced once the new one is whole.
+    A file OUT that exists is replaced once the new one is whole.
     """
-    from qutils.commands.request import Request
+    from qutils.commands.request import Request, default_target
 
-    request = Request(**given)
+    request = Request(**given | {"target": given["target"] or default_target(given["out"])})
     request.check()  # before torch is imported, which takes seconds
     with nothing_begun():
         from qutils.commands.quantization import quantize

@@ -12,6 +12,16 @@ from qutils.runtimes import RUNTIMES
 from qutils.schemes import Granularity, Recipe, Scheme
 
 
+def default_target(out: Path | None) -> str:
+    """The first target that reads files with the ending of ``out``; onnxruntime if none does.
+
+    >>> default_target(Path("net.tflite"))
+    'litert'
+    """
+    suffix = out.suffix if out is not None else ""
+    return next((name for name, entry in RUNTIMES.items() if entry.suffix == suffix), "onnxruntime")
+
+
 @dataclass(frozen=True)
 class Request:
     """What the user asks for; see ``qutils quantize --help``."""
@@ -70,12 +80,12 @@ class Request:
         """
         if self.simulate_only == (self.out is not None):
             raise InvalidInputError(
-                "name a file OUT.onnx to write, or give --simulate-only to write none (not both)"
+                f"name a file to write ({self._endings}), or give --simulate-only to write none "
+                "(not both)"
             )
-        suffix = RUNTIMES[self.target].suffix
-        if self.out is not None and self.out.suffix != suffix:
+        if self.out is not None and self.out.suffix != RUNTIMES[self.target].suffix:
             raise InvalidInputError(
-                f"{self.target} reads {suffix} files: give {self.out} that ending"
+                f"{self.out} has an ending that {self.target} does not read: {self._endings}"
             )
         if self.save is not None and self.save.suffix != ".safetensors":
             raise InvalidInputError(
@@ -97,6 +107,14 @@ class Request:
         for path in (self.out, self.save):
             if path is not None:
                 probe_write(path.resolve().parent)
+
+    @property
+    def _endings(self) -> str:
+        """``.onnx for onnxruntime, openvino or tensorrt; .tflite for litert; ...``."""
+        names: dict[str, list[str]] = {}
+        for name, entry in RUNTIMES.items():
+            names.setdefault(entry.suffix, []).append(name)
+        return "; ".join(f"{suffix} for {' or '.join(found)}" for suffix, found in names.items())
 
     @property
     def _read(self) -> list[Path]:

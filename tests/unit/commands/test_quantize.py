@@ -210,7 +210,7 @@ def test_it_says_how_to_run_the_file(quantize):
         (
             ["nets.py:tiny", "o.pt", "--data", "data.npz"],
             2,
-            "reads .onnx files: give o.pt that ending",
+            "o.pt has an ending that onnxruntime does not read: .onnx for onnxruntime or openvino",
         ),
         (["nets.py:tiny", "nets.py/o.onnx", "--data", "data.npz"], 2, "cannot write into"),
         (["resnet8", "o.onnx", "--weight-bits", "9"], 2, "2<=x<=8"),
@@ -255,8 +255,8 @@ def test_for_a_gpu_that_is_not_here_the_file_is_written_and_the_simulation_score
 
 def test_litert_gets_a_file_of_its_own_format(quantize):
     pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
-    words = ("nets.py:tiny", "--data", "data.npz", "--target", "litert")
-    result = quantize(words[0], "net.tflite", *words[1:])
+    words = ("nets.py:tiny", "--data", "data.npz")
+    result = quantize(words[0], "net.tflite", *words[1:])  # its ending names the target
     assert result.exit_code == 0, result.output
     text = result.stdout
     assert percent("same prediction, simulated and integer", text) == 100
@@ -264,6 +264,7 @@ def test_litert_gets_a_file_of_its_own_format(quantize):
     assert "CONV_2D int8 (XNNPACK)" in text
     assert "resize_tensor_input sets N" in text
     assert Path("net.tflite").stat().st_size > 100
-    wrong = quantize(words[0], "net.onnx", *words[1:])
+    wrong = quantize(words[0], "net.onnx", *words[1:], "--target", "litert")
     assert wrong.exit_code == 2
-    assert "litert reads .tflite files" in wrong.stderr
+    assert "net.onnx has an ending that litert does not read" in wrong.stderr
+    assert ".tflite for litert" in wrong.stderr
