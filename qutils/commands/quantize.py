@@ -94,9 +94,9 @@ def command(**given: Any) -> None:
 
     A file OUT that exists is replaced once the new one is whole.
     """
-    from qutils.commands.request import Request, default_target
+    from qutils.commands.request import Request
 
-    request = Request(**given | {"target": given["target"] or default_target(given["out"])})
+    request = Request.of(given)
     request.check()  # before torch is imported, which takes seconds
     with nothing_begun():
         from qutils.commands.quantization import quantize

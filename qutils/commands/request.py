@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,6 @@ from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.experiments.staging import probe_write
 from qutils.runtimes import RUNTIMES
 from qutils.schemes import Granularity, Recipe, Scheme
-
-
-def default_target(out: Path | None) -> str:
-    """The first target that reads files with the ending of ``out``; onnxruntime if none does.
-
-    >>> default_target(Path("net.tflite"))
-    'litert'
-    """
-    suffix = out.suffix if out is not None else ""
-    return next((name for name, entry in RUNTIMES.items() if entry.suffix == suffix), "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -49,6 +40,17 @@ class Request:
     qat_epochs: float = 0.0
     seed: int = 0
     threads: int = 1
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Request:
+        """What the command line gave: a target that is not named is the first that reads ``out``.
+
+        >>> Request.of({"model": "resnet8", "out": Path("net.tflite"), "target": None}).target
+        'litert'
+        """
+        suffix = given["out"].suffix if given["out"] else ""
+        readers = (name for name, entry in RUNTIMES.items() if entry.suffix == suffix)
+        return cls(**{**given, "target": given["target"] or next(readers, cls.target)})
 
     @property
     def recipe(self) -> Recipe:

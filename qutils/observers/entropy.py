@@ -16,6 +16,8 @@ BINS = 4096
 CANDIDATES = 128
 #: Rows worked on at a time, which bounds memory.
 ROWS_AT_ONCE = 32
+#: Values that a row must hold for each level, on average, for its divergences to mean something.
+PER_LEVEL = 16
 #: Counts that a level emptied by clipping is given, so that the divergence stays finite.
 SMOOTHING = 1e-4
 #: Divergences that differ by less are equal: rounding errors decide nothing.
@@ -30,7 +32,8 @@ class Entropy:
     unfolded histogram summed within each quantization level and spread evenly over the level's
     non-empty bins. Symmetric schemes look at ``|x|``; affine ones shrink both ends toward zero by
     one factor. The bin of zero is lowered to its neighbours: zero is exact in every window, and a
-    ReLU's spike there would drown the rest. Rows of few values come out as minmax.
+    ReLU's spike there would drown the rest. Rows of less than ``PER_LEVEL`` values a level come out
+    as minmax, as most filters do at 8 bits: their histogram is too sparse to be a distribution.
     Source: Migacz 2017, "8-bit Inference with TensorRT", GTC; Wu et al. 2020, arXiv:2004.09602.
     """
 
@@ -44,22 +47,13 @@ class Entropy:
             levels = (levels - 1) // 2 + 1  # zero and the positive ones
         values = rows.values.abs() if magnitudes else rows.values
         fraction = torch.ones_like(high)
-        search = (~_flat(values, rows.counts, low, high)).nonzero().flatten()
+        search = (rows.counts.sum(dim=1) >= PER_LEVEL * levels).nonzero().flatten()
         for part in torch.split(search, ROWS_AT_ONCE):
             bins = _histogram(values[part], rows.counts[part], low[part], high[part])
             fraction[part] = _best_fraction(*bins, levels).to(fraction)
         high = high * fraction
         low = -high if magnitudes else low * fraction
         return low.clamp(min=rows.low_or_zero), high.clamp(max=rows.high_or_zero)
-
-
-def _flat(values: Tensor, counts: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Rows ``[R]`` whose occupied bins hold equal counts: most filters of few weights.
-
-    Spreading a level evenly changes nothing there, so the full range has a divergence of zero.
-    """
-    index = _index(values, low, high).sort(dim=1).values
-    return (index.diff(dim=1) > 0).all(dim=1) & (counts == counts[:, :1]).all(dim=1)
 
 
 def _index(values: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -51,15 +51,15 @@ def test_cumulative_sums_equal_the_definition(levels, share):
             assert found[r, k].item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize("values", [9, 48, 300])
+@pytest.mark.parametrize("values", [32, 300, 2500])
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "affine"])
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_leaving_windows_out_changes_nothing(monkeypatch, values, symmetric, bits):
     torch.manual_seed(5)
+    monkeypatch.setattr(entropy, "PER_LEVEL", 1)
     rows = rows_of(torch.randn(100, values) ** 3, 0)
     quick = range_of(rows, scheme_of(bits, symmetric))
     monkeypatch.setattr(_Windows, "at_least", lambda self, row, start, *_: start * 0.0 - 1.0)
-    monkeypatch.setattr(entropy, "_flat", lambda values, *_: torch.zeros(len(values)).bool())
     full = range_of(rows, scheme_of(bits, symmetric))
     assert torch.equal(quick[0], full[0])
     assert torch.equal(quick[1], full[1])
@@ -99,11 +99,14 @@ def test_a_spike_at_zero_does_not_matter():
     assert ranges[0] == pytest.approx(ranges[1], rel=0.02)
 
 
-@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "affine"])
-@pytest.mark.parametrize("values", [1, 2, 9])
-def test_rows_of_few_values_keep_their_range(values, symmetric):
+@pytest.mark.parametrize(
+    ("bits", "symmetric", "enough"),
+    [(8, True, 128 * 16), (8, False, 256 * 16), (4, True, 8 * 16), (4, False, 16 * 16)],
+)
+def test_rows_of_few_values_for_the_levels_keep_their_range(bits, symmetric, enough):
     torch.manual_seed(4)
-    rows = rows_of(torch.randn(300, values), 0)
-    low, high = range_of(rows, scheme_of(8, symmetric))
-    peak = torch.maximum(-rows.low_or_zero, rows.high_or_zero)
-    assert torch.equal(torch.maximum(-low, high), peak)
+    for values, keeps in ((1, True), (9, True), (enough - 1, True), (enough, False)):
+        rows = rows_of(torch.randn(50, values) ** 3, 0)
+        low, high = range_of(rows, scheme_of(bits, symmetric))
+        peak = torch.maximum(-rows.low_or_zero, rows.high_or_zero)
+        assert torch.equal(torch.maximum(-low, high), peak) == keeps

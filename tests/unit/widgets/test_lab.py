@@ -173,7 +173,7 @@ def test_a_setting_with_kernels_names_the_command_that_exports_it(lab, observer,
     (_, command), *_ = view.commands[1:]
     program, name, *words = shlex.split(command)
     assert (program, name) == ("qutils", "quantize")
-    request = Request(**quantize.make_context("quantize", words).params)
+    request = Request.of(quantize.make_context("quantize", words).params)
     assert request.recipe == Setting.of(lab.complete(setting), "").recipe
     assert request.pictures == lab.subjects["resnet8"].observation.pictures
     assert request.out is not None
