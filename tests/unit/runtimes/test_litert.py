@@ -17,8 +17,7 @@ from qutils.integer.arithmetic import (
     requantize_fixed_point,
 )
 from qutils.schemes import Recipe
-from tests.unit.export.test_litert import observed
-from tests.unit.graph.networks import NETWORKS
+from tests.unit.graph.networks import NETWORKS, observed
 
 pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
 
@@ -30,7 +29,7 @@ from qutils.runtimes.litert import LiteRT
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Simulated model of convolutions, a sum and linear layers, its file, and pictures."""
-    sim = observed("inplace-add").simulate(Recipe())
+    sim = observed("inplace-add", "litert").simulate(Recipe())
     path = export(sim, tmp_path_factory.mktemp("litert") / "net.tflite")
     return sim, path, NETWORKS["inplace-add"].inputs()
 
@@ -78,7 +77,7 @@ def test_kernels_say_type_and_delegate(made):
 
 
 def test_kernels_outside_the_delegate_are_told_apart(tmp_path):
-    sim = observed("raw-and-relu").simulate(Recipe())
+    sim = observed("raw-and-relu", "litert").simulate(Recipe())
     kernels = LiteRT.load(export(sim, tmp_path / "net.tflite")).kernels()
     assert kernels["RELU int8"] == 1
     assert "RELU int8 (XNNPACK)" not in kernels
@@ -105,7 +104,7 @@ def test_a_float_file_does_not_pass_for_integers(tmp_path):
 
 @pytest.mark.parametrize("name", ["inplace-add", "series", "squeeze-expand", "shuffle"])
 def test_inner_tensors_are_those_of_the_run_in_the_order_of_axes_of_the_graph(name, tmp_path):
-    sim, x = observed(name).simulate(Recipe()), NETWORKS[name].inputs()
+    sim, x = observed(name, "litert").simulate(Recipe()), NETWORKS[name].inputs()
     runtime = LiteRT.load(export(sim, tmp_path / "net.tflite"))
     inner = runtime.inner(x.numpy())
     q = sim.quantizers["input"].qparams()

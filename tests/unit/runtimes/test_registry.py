@@ -10,14 +10,15 @@ from qutils.runtimes import RUNTIMES, Runtime, load
 from qutils.runtimes.registry import RuntimeEntry
 
 
-def skip_without_hardware(name):
-    if RUNTIMES[name].lacking:
-        pytest.skip(RUNTIMES[name].lacking)
+def skip_unless_here(name):
+    entry = RUNTIMES[name]
+    if not entry.installed:
+        pytest.skip(entry.lacking or f"{name} is not installed: {entry.install}")
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_every_runtime_has_its_class(name):
-    skip_without_hardware(name)
+    skip_unless_here(name)
     runtime = RUNTIMES[name].get()
     assert issubclass(runtime, Runtime)
     assert runtime.name == name
@@ -25,7 +26,7 @@ def test_every_runtime_has_its_class(name):
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_every_runtime_names_a_missing_file(name, tmp_path):
-    skip_without_hardware(name)
+    skip_unless_here(name)
     with pytest.raises(DataError, match="missing"):
         load(tmp_path / "absent", runtime=name)
 
