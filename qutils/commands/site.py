@@ -34,5 +34,7 @@ def command(
     for chapter in made.chapters:
         if chapter.failure:
             click.echo(f"{chapter.name} failed: {chapter.failure}", err=True)
+        if chapter.lacking:
+            click.echo(f"{chapter.name} did not run to its end: {chapter.lacking}", err=True)
     click.echo(made.index)
     ctx.exit(made.exit_code)

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from qutils.errors import DataError, InvalidInputError
+from qutils.errors import DataError, InvalidInputError, MissingPackageError
 from qutils.experiments import page, provenance, staging, worker
 from qutils.experiments.markup import markdown
 from qutils.experiments.parameters import read_notebook, read_parameters
@@ -26,15 +26,17 @@ from qutils.files import ROOT, write_text
 
 #: Largest page [bytes]: it has to open quickly from a slow disk or a slow line.
 PAGE_LIMIT = 3_000_000
+_LACKS = f"{MissingPackageError.__name__}: "
 _QUESTION = re.compile(r"\*\*The question\.?\*\*\.?\s*(.+?)(?:\n\s*\n|\Z)", re.DOTALL)
 _TO_NOTEBOOK = re.compile(r'(<a href=")([0-9]{2}_\w+)\.ipynb((?:#[^"]*)?")')
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """One notebook of the tutorial on the site; ``failure`` is the cause if it did not run.
+    """One notebook of the tutorial on the site.
 
-    ``parameters`` are those that were given another value than the notebook declares.
+    ``failure`` is the cause if it failed, ``lacking`` the optional package for want of which it did
+    not run to its end. ``parameters`` were given another value than the notebook declares.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Chapter:
     question: Markup
     seconds: float = 0.0
     failure: str = ""
+    lacking: str = ""
     parameters: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -86,7 +89,8 @@ def build(
     """Run every tutorial notebook and publish its page, all of them at once or none.
 
     A parameter goes to the notebooks that have it. A notebook that fails has a page with its
-    traceback and does not keep the others from running.
+    traceback and does not keep the others from running. One that lacks an optional package has a
+    page that says so, which is no failure.
 
     Raises:
         InvalidInputError: before anything runs: unknown or mistyped parameter, no place to write.
@@ -123,11 +127,13 @@ def build(
 def _chapter(made: Plan, run: Run, seconds: float) -> tuple[Chapter, Any]:
     """The chapter and the notebook to show: the executed one, also if it failed half-way."""
     executed = read_notebook(run.shown if run.shown.is_file() else made.notebook)
-    failure = "" if run.exit_code == worker.OK else run.message
+    failure, lacking = ("", "") if run.exit_code == worker.OK else (run.message, "")
+    if failure.startswith(_LACKS):
+        failure, lacking = "", failure.removeprefix(_LACKS)
     defaults = {each.name: each.default for each in read_parameters(made.notebook)}
     changed = {name: v for name, v in made.parameters.items() if v != defaults[name]}
     name, asked = made.notebook.stem, question(executed)
-    return Chapter(name, made.title, asked, seconds, failure, changed), executed
+    return Chapter(name, made.title, asked, seconds, failure, lacking, changed), executed
 
 
 def question(notebook: Any) -> Markup:

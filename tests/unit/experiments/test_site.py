@@ -38,13 +38,13 @@ def notebooks(tmp_path):
 
 @pytest.fixture
 def instant(monkeypatch):
-    """Notebooks that are not executed; those whose stem is given fail."""
-    failing = set()
+    """Notebooks that are not executed; those whose stem is given fail of what is given."""
+    failing = {}
 
     def run(notebook, target, parameters, **_):
         target.write_bytes(notebook.read_bytes())
-        bad = notebook.stem in failing
-        return Run(int(bad), target, "ValueError: <no>" if bad else "")
+        message = failing.get(notebook.stem, "")
+        return Run(int(bool(message)), target, message)
 
     monkeypatch.setattr(site, "run_notebook", run)
     return failing
@@ -110,13 +110,25 @@ def test_nothing_is_loaded_from_elsewhere(notebooks, tmp_path, instant):
 
 
 def test_a_failure_is_published_and_tells(notebooks, tmp_path, instant):
-    instant.add("01_one")
+    instant["01_one"] = "ValueError: <no>"
     made = site.build(tmp_path / "site", {}, folder=notebooks)
     assert made.exit_code == 1
     assert "ValueError: &lt;no&gt;" in (tmp_path / "site" / "01_one.html").read_text()
     assert "ValueError: &lt;no&gt;" in made.index.read_text()
     assert "This notebook failed" not in (tmp_path / "site" / "02_two.html").read_text()
     assert load_status(tmp_path / "site").outcome == "failed"
+
+
+def test_a_notebook_that_lacks_a_package_says_so_and_is_no_failure(notebooks, tmp_path, instant):
+    instant["02_two"] = "MissingPackageError: its weights are missing: pip install <them>"
+    made = site.build(tmp_path / "site", {}, folder=notebooks)
+    assert made.exit_code == 0
+    page = (tmp_path / "site" / "02_two.html").read_text()
+    for html in (page, made.index.read_text()):
+        assert "to its end here" in html
+        assert "its weights are missing: pip install &lt;them&gt;" in html
+        assert "This notebook failed" not in html
+    assert load_status(tmp_path / "site").outcome == "ok"
 
 
 def contents(folder):
