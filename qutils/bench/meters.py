@@ -90,7 +90,7 @@ class Nvml:
             NoMeterError: no package, driver, GPU or counter.
         """
         if find_spec("pynvml") is None:
-            raise NoMeterError('pynvml is not installed: pip install "qutils[energy]"')
+            raise NoMeterError("pynvml is not installed: pip install -e '.[energy]'")
         with quiet():
             library = import_module("pynvml")
         try:
@@ -124,7 +124,7 @@ class Estimate:
         if find_spec("codecarbon") is None:
             raise NoMeterError(
                 "codecarbon, which knows the power of CPUs, is not installed: "
-                'pip install "qutils[energy]"'
+                "pip install -e '.[energy]'"
             )
         with quiet():
             found = import_module("codecarbon.core.cpu").TDP()

@@ -60,7 +60,7 @@ def nncf_quantize(model: Path, batches: Batches, path: Path) -> Path:
         UnsupportedError: the tool cannot quantize this file.
     Source: Neural Network Compression Framework, ``nncf.quantize``.
     """
-    require("nncf", 'pip install "qutils[peers]"')
+    require("nncf", "pip install -e '.[peers]'")
     return _made(_nncf, "nncf", Path(model), batches, Path(path))
 
 

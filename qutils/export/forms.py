@@ -172,7 +172,7 @@ def _value(module: GraphModule, operand: Any) -> Any:
 def missing(package: str, extra: str, error: ImportError) -> MissingPackageError:
     """The error for an exporter whose framework is not installed."""
     return MissingPackageError(
-        f'{package} is not installed ({error}). Install it with: pip install "qutils[{extra}]"'
+        f"{package} is not installed ({error}). Install it with: pip install -e '.[{extra}]'"
     )
 
 

@@ -26,7 +26,7 @@ from qutils.errors import (
 from qutils.export.tensorrt_rules import SLOWER, check
 from qutils.files import ROOT, atomic_path
 
-PACKAGE, INSTALL = "tensorrt_rtx", 'pip install "qutils[tensorrt]"'
+PACKAGE, INSTALL = "tensorrt_rtx", "pip install -e '.[tensorrt]'"
 #: Compute capabilities that int8 engines are built for, by GPU: A100; RTX 30; RTX 40; RTX 50.
 CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
 #: Smallest batch, the one to be fast at, largest.

@@ -16,7 +16,7 @@ from qutils.errors import MissingPackageError
 IDENTIFIER = b"TFL3"
 #: The names of tensors that lie with their channels last end so; the others lie as in PyTorch.
 CHANNELS_LAST = ".last"
-INSTALL = 'pip install "qutils[litert]"'
+INSTALL = "pip install -e '.[litert]'"
 _SCHEMA = 3  # version of the format
 _ALIGNMENT = 16  # bytes; kernels read constants where they lie in the file
 _KINDS = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"}

@@ -14,7 +14,7 @@ from types import ModuleType
 
 from qutils.runtimes.base import require
 
-INSTALL = 'pip install "qutils[import]"'
+INSTALL = "pip install -e '.[import]'"
 _NAMES = ("torchvision", "torchvision.ops")
 
 

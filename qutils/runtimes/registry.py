@@ -70,7 +70,7 @@ _ENTRIES = (
         module="qutils.runtimes.openvino",
         attribute="OpenVino",
         package="openvino",
-        install='pip install "qutils[openvino]"',
+        install="pip install -e '.[openvino]'",
         suffix=".onnx",
     ),
     RuntimeEntry(
@@ -78,7 +78,7 @@ _ENTRIES = (
         module="qutils.runtimes.tensorrt",
         attribute="TensorRt",
         package="tensorrt_rtx",
-        install='pip install "qutils[tensorrt]" on a machine with an NVIDIA GPU',
+        install="pip install -e '.[tensorrt]' on a machine with an NVIDIA GPU",
         suffix=".onnx",  # an engine belongs to a kind of GPU: it is built where it runs
         gpu=True,
     ),
@@ -87,7 +87,7 @@ _ENTRIES = (
         module="qutils.runtimes.litert",
         attribute="LiteRT",
         package="ai_edge_litert",
-        install='pip install "qutils[litert]"',
+        install="pip install -e '.[litert]'",
         suffix=".tflite",
     ),
     RuntimeEntry(
@@ -95,7 +95,7 @@ _ENTRIES = (
         module="qutils.runtimes.executorch",
         attribute="ExecuTorch",
         package="executorch",
-        install='pip install "qutils[executorch]"',
+        install="pip install -e '.[executorch]'",
         suffix=".pte",
     ),
     RuntimeEntry(

@@ -62,7 +62,7 @@ def _path(package: str, file: str) -> Path:
     if not path.is_file():
         raise MissingPackageError(
             f"the natural pictures come with scikit-image, which is not installed (no {file}): "
-            'pip install "qutils[imagenet]"'
+            "pip install -e '.[imagenet]'"
         )
     return path
 

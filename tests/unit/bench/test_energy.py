@@ -95,7 +95,7 @@ def test_without_anything_the_reasons_are_given(files, powercap, monkeypatch):
     assert found.source == "unavailable"
     assert found.joules is None
     assert str(found).startswith("energy unavailable: no RAPL counter in ")
-    assert 'codecarbon, which knows the power of CPUs, is not installed: pip install "qutils' in (
+    assert "codecarbon, which knows the power of CPUs, is not installed: pip install -e '" in (
         found.detail
     )
 

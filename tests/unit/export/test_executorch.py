@@ -75,6 +75,6 @@ def test_missing_package_names_the_command(monkeypatch, tmp_path):
     for name in [n for n in sys.modules if n.startswith("executorch")] + ["executorch"]:
         monkeypatch.setitem(sys.modules, name, None)
     sim = calibrate(nn.Sequential(conv()), torch.randn(4, 3, 8, 8), target="executorch")
-    with pytest.raises(MissingPackageError, match=r"pip install \"qutils\[executorch\]\""):
+    with pytest.raises(MissingPackageError, match=r"pip install -e '\.\[executorch\]'"):
         export(sim, tmp_path / "net.pte")
     assert not list(tmp_path.iterdir())

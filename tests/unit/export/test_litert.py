@@ -274,7 +274,7 @@ def test_a_missing_package_names_the_command(monkeypatch, tmp_path):
     sim = observed("ten-lines").simulate(Recipe())
     monkeypatch.setitem(__import__("sys").modules, "ai_edge_litert.schema_py_generated", None)
     monkeypatch.delattr(litert, "schema_py_generated", raising=False)
-    with pytest.raises(MissingPackageError, match=r"pip install .qutils\[litert\]"):
+    with pytest.raises(MissingPackageError, match=r"pip install -e .\.\[litert\]"):
         export(sim, tmp_path / "net.tflite")
 
 

@@ -41,7 +41,7 @@ def forced(folder: Path, name: str) -> Path:
 
 def test_a_missing_package_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setattr(tensorrt_engine, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackageError, match=r'pip install "qutils\[tensorrt\]"'):
+    with pytest.raises(MissingPackageError, match=r"pip install -e '\.\[tensorrt\]'"):
         build(saved(tmp_path, "good"), tmp_path / "model.engine")
 
 

