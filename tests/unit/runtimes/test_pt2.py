@@ -85,12 +85,33 @@ def test_a_pickle_is_not_opened(file, tmp_path):
         (replacing("torch.ops.aten.linear.default", "torch.hub.load"), r"torch\.hub\.load"),
         (replacing("torch.ops.aten.linear.default", "torch.ops.aten.from_file.default"), "from_f"),
         (replacing("positive=True", "x=__import__('os')"), "__import__"),
+        (replacing("Symbol('", "9**9**9**9*Symbol('"), r"9\*\*9"),
+        (replacing("Symbol('", "1" * 10_000 + "x*Symbol('"), "1111x"),  # and that at once
     ],
-    ids=["function", "reads-files", "size-as-code"],
+    ids=["function", "reads-files", "size-as-code", "size-as-power", "size-without-end"],
 )
 def test_graphs_call_nothing_but_aten(file, tmp_path, change, word):
     with pytest.raises(UnsupportedError, match=word):
         check(rewritten(file, tmp_path / "net.pt2", change))
+
+
+@pytest.mark.parametrize("root", ["{root}", "another"], ids=["same-folder", "other-folder"])
+def test_a_member_that_is_there_twice_is_refused(file, tmp_path, root):
+    """Which of the two PyTorch reads is not for us to guess."""
+    path = tmp_path / "net.pt2"
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(path, "w") as new:
+        root = root.format(root=old.namelist()[0].partition("/")[0])
+        bad = old.read(next(name for name in old.namelist() if name.endswith("model.json")))
+        with (
+            pytest.warns(UserWarning, match="Duplicate name")
+            if root != "another"
+            else (contextlib.nullcontext())
+        ):
+            new.writestr(f"{root}/models/model.json", bad)
+            for name in old.namelist():
+                new.writestr(name, old.read(name))
+    with pytest.raises(UnsupportedError, match=r"models/model\.json"):
+        check(path)
 
 
 @pytest.mark.parametrize(
