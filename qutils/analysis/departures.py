@@ -57,7 +57,9 @@ def departures(
         InvalidInputError: no pictures, or a runtime that hands no inner tensors out.
     """
     found: dict[str, Departure] = {}
+    pictures = 0
     for x in batches:
+        pictures += len(x)
         inner = executor.inner(x.numpy())
         if inner is None:
             raise InvalidInputError(
@@ -78,8 +80,13 @@ def departures(
                 found[node] = _sum(found[node], new) if node in found else new
 
         reference.integers(x, given, watch)
-    if not found:
+    if not pictures:
         raise InvalidInputError("there is nothing to compare: give at least one batch of pictures")
+    if not found:
+        raise InvalidInputError(
+            "no inner tensor of this runtime has the scale and shape of a layer: compare a file "
+            "with the model that it was exported from"
+        )
     return tuple(found.values())
 
 

@@ -23,7 +23,7 @@ from qutils.errors import InvalidInputError
 from qutils.graph.nodes import layer_of, op_name
 from qutils.integer import IntegerReference
 from qutils.integer.values import Quantized
-from qutils.runtimes.base import Inner
+from qutils.runtimes.base import Execution, Inner
 from qutils.simulate import FakeQuantize, SimulatedModel
 
 #: Scales are equal if they differ by less than float32 can tell in a file.
@@ -38,6 +38,10 @@ class Executor(Protocol):
 
     def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...] | None:
         """Quantized activations in order of execution; None if none are handed out."""
+
+    @property
+    def execution(self) -> Execution:
+        """Whether layers run in integer kernels or are simulated in float."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,9 @@ class Parity:
 
     ``layers`` is empty if the runtime hands no inner tensors out. ``output`` compares outputs in
     steps of the output's grid, or, where a layer hands out float, of its accumulator; None behind
-    an operator that computes in float (softmax). ``agreement`` [%] is of predicted classes.
+    an operator that computes in float (softmax). ``agreement`` [%] is of predicted classes, the
+    largest along axis 1 (at every place, where outputs have more axes; of the outputs themselves,
+    where they have none).
     """
 
     name: str
@@ -99,6 +105,7 @@ class Parity:
     agreement: float
     output: Differences | None
     layers: tuple[LayerParity, ...] = ()
+    execution: Execution = "integer"
 
     @property
     def departing(self) -> tuple[LayerParity, ...]:
@@ -111,7 +118,7 @@ class _Count:
     """Sums over batches."""
 
     pictures: int = 0
-    same: int = 0
+    same: float = 0.0  # pictures
     output: Differences | None = None
     layers: dict[str, LayerParity] = field(default_factory=dict)
 
@@ -121,6 +128,11 @@ class Simulation:
 
     def __init__(self, sim: SimulatedModel) -> None:
         self.sim = sim
+
+    @property
+    def execution(self) -> Execution:
+        """Float between quantizers."""
+        return "simulated"
 
     @torch.no_grad()
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
@@ -176,8 +188,7 @@ def parity(
                 "compare a file with the model that it was exported from"
             )
         count.pictures += len(x)
-        if wanted.ndim == 2:
-            count.same += int((wanted.argmax(1) == got.argmax(1)).sum())
+        count.same += _same(wanted, got)
         if (step := reference.output_step) is not None:
             found = _differences(torch.round(wanted / step), torch.round(got / step))
             count.output = found if count.output is None else count.output + found
@@ -186,7 +197,16 @@ def parity(
     if not count.pictures:
         raise InvalidInputError("there is nothing to compare: give at least one batch of pictures")
     agreement = 100 * count.same / count.pictures
-    return Parity(name, count.pictures, agreement, count.output, tuple(count.layers.values()))
+    found_layers = tuple(count.layers.values())
+    return Parity(name, count.pictures, agreement, count.output, found_layers, executor.execution)
+
+
+def _same(wanted: Tensor, got: Tensor) -> float:
+    """How many pictures get the same class; parts of one where it has a class at each place."""
+    if wanted.ndim > 1:
+        wanted, got = wanted.argmax(1), got.argmax(1)
+    equal = (wanted == got).double()
+    return float(equal.reshape(len(equal), -1).mean(dim=1).sum())
 
 
 def _count_layers(

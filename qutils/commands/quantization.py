@@ -17,7 +17,7 @@ from qutils.commands.look import NATURAL, look_of
 from qutils.commands.material import Material, read_material
 from qutils.commands.models import import_line, is_onnx, is_own, read_model
 from qutils.commands.request import Request
-from qutils.errors import InvalidInputError
+from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.export import export, export_float
 from qutils.files import atomic_path
 from qutils.graph.capture import check_tensors
@@ -183,17 +183,19 @@ def _exported(
         runtime = runtimes.load(file, runtime=request.target, threads=request.threads)
         models = _models(model, sim) | {summary.INTEGER: runtime.run}
         scores = summary.score(models, material.test)
-        lines = summary.score_lines(scores, request.recipe.label, request.target)
-        shape = sim.captured.input_shape
-        before = export_float(sim.captured.module, shape, Path(folder) / "float.onnx")
-        lines += _sizes(before, file)
+        lines = summary.score_lines(scores, request.recipe.label, request.target, runtime.execution)
+        lines += _sizes(sim, Path(folder) / "float.onnx", file)
         executed = runtime.kernels().most_common()
     lines.append(f"executes: {', '.join(f'{count} {op}' for op, count in executed)}")
     return [*lines, f"Wrote {request.out}", *summary.run_lines(request.out, request.target)]
 
 
-def _sizes(before: Path, after: Path) -> list[str]:
+def _sizes(sim: SimulatedModel, before: Path, after: Path) -> list[str]:
     """Bytes of both files; of their weights too where the format tells them apart."""
+    try:
+        export_float(sim.captured.module, sim.captured.input_shape, before)
+    except UnsupportedError:  # another format may hold what ONNX has no operators for
+        return [f"file: INT8 ({after.suffix}) {after.stat().st_size:,} bytes; no FP32 in ONNX"]
     if after.suffix == before.suffix:
         return summary.size_lines(bench.size_of(before), bench.size_of(after))
     return [summary.file_line(before.stat().st_size, after.stat().st_size, (before, after))]

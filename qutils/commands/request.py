@@ -78,6 +78,7 @@ class Request:
         Raises:
             InvalidInputError: neither or both of a file and --simulate-only, a setting without
                 kernels, a file of another kind.
+            MissingPackageError: what writes or runs the file is not installed.
             DataError: a folder cannot be written.
         """
         if self.simulate_only == (self.out is not None):
@@ -106,6 +107,8 @@ class Request:
                 f"{self.without_kernels} To see what this setting costs: leave {self.out} away "
                 "and give --simulate-only."
             )
+        if self.out is not None and not RUNTIMES[self.target].lacking:
+            RUNTIMES[self.target].require_installed()
         for path in (self.out, self.save):
             if path is not None:
                 probe_write(path.resolve().parent)

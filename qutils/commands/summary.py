@@ -19,6 +19,7 @@ from qutils.commands.inputs import Inputs
 from qutils.errors import InvalidInputError
 from qutils.graph.capture import parameters_of
 from qutils.graph.nodes import float_inputs, layer_of, made_by, op_name, read_by
+from qutils.runtimes.base import Execution
 from qutils.runtimes.cpu import EXACT_OPTION
 from qutils.simulate import SimulatedModel
 
@@ -100,29 +101,40 @@ def score(models: Mapping[str, Predict], inputs: Inputs) -> Scores:
     return scores
 
 
-def score_lines(scores: Scores, label: str, runtime: str) -> list[str]:
-    """Accuracy, SQNR and agreement in words; every figure says how it was executed."""
+def score_lines(
+    scores: Scores, label: str, runtime: str, execution: Execution = "integer"
+) -> list[str]:
+    """Accuracy, SQNR and agreement in words; every figure says how it was executed.
+
+    The file's results are ``INTEGER`` in the scores; ``execution`` is what its runtime did here.
+    """
     if scores.n == 0:
         return ["Not scored: give at least 5 inputs, so that some can be held back."]
     titles = {
         FLOAT: "FP32, float (torch)",
         SIMULATED: f"{label}, simulated (torch)",
-        INTEGER: f"{label}, integer ({runtime})",
+        INTEGER: f"{label}, {execution} ({runtime})",
     }
+    file = INTEGER if execution == "integer" else "file"
+    words = {FLOAT: FLOAT, SIMULATED: SIMULATED, INTEGER: file}
     lines = [
         f"top-1 of {title}: {accuracy}"
         for name, title in titles.items()
         if (accuracy := scores.accuracy(name)) is not None
     ]
     lines += [
-        f"SQNR of the outputs, {a} to {b}: {pair.sqnr_db:.1f} dB (n = {pair.n:,})"
+        f"SQNR of the outputs, {words[a]} to {words[b]}: {pair.sqnr_db:.1f} dB (n = {pair.n:,})"
         for (a, b), pair in scores.pairs.items()
     ]
     if scores.classified:
         lines += [
-            f"same prediction, {a} and {b}: {pair.agreement:.2f} % (n = {pair.n:,})"
+            f"same prediction, {words[a]} and {words[b]}: {pair.agreement:.2f} % (n = {pair.n:,})"
             for (a, b), pair in scores.pairs.items()
         ]
+    if execution != "integer":
+        lines.append(
+            f"{runtime} computes in float here: this CPU's integer kernels would saturate (no VNNI)"
+        )
     return lines
 
 

@@ -42,6 +42,15 @@ EXPORTERS: dict[str, Exporter] = {
     "executorch": _late("executorch", "export_executorch"),
     "inductor": _late("inductor", "export_inductor"),
 }
+#: The ending of a target's files, by which runtimes and readers know them.
+SUFFIXES = {
+    "onnxruntime": ".onnx",
+    "openvino": ".onnx",
+    "tensorrt": ".onnx",
+    "litert": ".tflite",
+    "executorch": ".pte",
+    "inductor": ".pt2",
+}
 
 
 def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> Path:
@@ -55,7 +64,8 @@ def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> 
         target: the runtime; default is the one the model was placed for.
 
     Raises:
-        InvalidInputError: unknown target, or not a simulated model.
+        InvalidInputError: unknown target, a file of another target's ending, or not a simulated
+            model.
         UnsupportedError: the model was placed for another target, or the target has no integer
             kernel for the recipe.
     """
@@ -72,6 +82,11 @@ def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> 
         raise UnsupportedError(
             f"this model was calibrated for {sim.target.name}; "
             f"calibrate(..., target={name!r}) first"
+        )
+    if Path(path).suffix != SUFFIXES[name]:
+        raise InvalidInputError(
+            f"{path} has an ending that {name} does not read ({SUFFIXES[name]}): change it, or "
+            "calibrate for another target: calibrate(..., target=...)"
         )
     return EXPORTERS[name](sim, Path(path))
 
@@ -95,4 +110,4 @@ if not TYPE_CHECKING:  # a type checker reads the imports above
 
 sys.modules[__name__].__class__ = _CallablePackage
 
-__all__ = ["EXPORTERS", "export", "export_float", "export_onnx"]
+__all__ = ["EXPORTERS", "SUFFIXES", "export", "export_float", "export_onnx"]

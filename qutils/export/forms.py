@@ -78,7 +78,9 @@ def scales_of_channels(module: GraphModule) -> None:
         source: Any = node.args[0] if op_name(node) == "dequantize_per_tensor" else None
         if source is None or source.op != "get_attr" or node.args[-1] is torch.int32:
             continue
-        channels = len(attribute(module, str(source.target)))
+        if (value := attribute(module, str(source.target))).ndim == 0:
+            continue  # a stored number, no weight
+        channels = len(value)
         scale, zero_point, qmin, qmax, dtype = node.args[1:6]
         values = {
             "scale": torch.full((channels,), scale),

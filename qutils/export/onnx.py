@@ -125,7 +125,7 @@ def save(model: ModelProto, path: Path) -> Path:
     """Check a model and write it atomically."""
     onnx.checker.check_model(model, full_check=True)
     with atomic_path(Path(path)) as temporary:
-        onnx.save(model, temporary)
+        onnx.save(model, temporary, format="protobuf")
     return Path(path)
 
 

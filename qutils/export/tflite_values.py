@@ -75,7 +75,10 @@ class Writer:
         self._twice = _shapes(module, torch.zeros(2, *input_shape))
 
     def read(self, node: Any) -> Value:
-        """The activation that a node stands for."""
+        """The activation that a node stands for, computed or stored."""
+        if node.name not in self.values and (stored := self.stored(node)) is not None:
+            tensor = self.flat.constant(stored.integers, stored.grid)
+            self.values[node.name] = Value(tensor, stored.integers.shape, stored.grid)
         return self.values[node.name]
 
     def growing(self, node: Node) -> int | None:
@@ -91,12 +94,13 @@ class Writer:
         if not isinstance(source, Node) or source.op != "get_attr":
             return None
         integers = attribute(self.module, str(source.target)).contiguous().numpy()
-        if isinstance(scale, Node):
+        moved = 128 * (integers.dtype == np.uint8)
+        if moved:
+            integers = (integers.astype(np.int16) - moved).astype(np.int8)
+        if isinstance(scale, Node):  # weights, symmetric: zero points lie in the middle
             scales = attribute(self.module, str(scale.target)).float().tolist()
             return Stored(integers, Grid(tuple(scales)))
-        if integers.dtype == np.uint8:
-            integers = (integers.astype(np.int16) - 128).astype(np.int8)
-            zero_point -= 128
+        zero_point -= moved
         return Stored(integers, Grid((float(scale),), int(zero_point)))
 
     def emit(

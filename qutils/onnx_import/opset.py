@@ -69,8 +69,8 @@ def lower(model: ModelProto) -> None:
                 _REWRITES[node.op_type](node, arrays)
     used = {node.domain for node in model.graph.node}
     kept = [o for o in model.opset_import if o.domain and o.domain in used]
-    del model.opset_import[:]
     version = min(opset_of(model) or NEWEST, NEWEST)
+    del model.opset_import[:]
     model.opset_import.extend([onnx.helper.make_opsetid("", version), *kept])
 
 

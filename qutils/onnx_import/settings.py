@@ -96,7 +96,8 @@ def _absorb_bias(module: GraphModule, node: Node) -> None:
     layer = module.get_submodule(str(layers[0].target))
     if not isinstance(layer, nn.Linear) or "bias" in dict(layer.named_parameters()):
         return
-    if vector.numel() != layer.out_features or vector.shape[-1] != layer.out_features:
+    last = vector.shape[-1] if vector.ndim else 1
+    if not vector.numel() == last == layer.out_features:
         return
     layer.bias = nn.Parameter(vector.detach().clone().reshape(-1))
     node.replace_all_uses_with(layers[0])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from qutils.errors import InvalidInputError, MissingPackageError
 
 #: One axis of an input: a size, or a name where the file leaves it open (``"n"``).
 Axis = int | str | None
+#: How quantized layers compute: in integer kernels, or in float between quantizers.
+Execution = Literal["integer", "simulated"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,15 @@ class Runtime(ABC):
     @abstractmethod
     def input_shape(self) -> tuple[Axis, ...]:
         """Shape the file declares; open axes are names or None."""
+
+    @property
+    def execution(self) -> Execution:
+        """How quantized layers compute on this machine.
+
+        ``simulated`` where its integer kernels would saturate and ``exact`` was asked for, so that
+        the runtime computes in float between the file's quantizers.
+        """
+        return "integer"
 
     @property
     def threads(self) -> int:

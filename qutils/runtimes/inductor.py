@@ -30,15 +30,14 @@ from torch._inductor.utils import run_and_get_code
 from qutils.convert import register_operators
 from qutils.errors import MissingPackageError, UnsupportedError
 from qutils.graph.quiet import quiet
-from qutils.runtimes.base import Axis, Runtime, RuntimeOptions, check_batch
-from qutils.runtimes.cpu import saturates
+from qutils.runtimes.base import Axis, Execution, Runtime, RuntimeOptions, check_batch
+from qutils.runtimes.cpu import X86, saturates
 from qutils.runtimes.pt2 import check
 
 #: Samples computed in one call, at the most.
 PART = 64
 #: Compiled programs that stay, one for each size of batch.
 _KEPT = 4
-_X86 = ("x86_64", "amd64")
 #: What generated code calls: ``torch.ops.onednn.qconv_pointwise.tensor``, ``cpp_fused_add_1``.
 _CALLS = re.compile(
     r"torch\.ops\.(\w+\.\w+)(?:\.\w+)?\(|(extern_kernels\.\w+)\(|^\s+(cpp_fused_\w+)\(", re.M
@@ -120,7 +119,7 @@ class Inductor(Runtime):
 
     def _compile(self, part: torch.Tensor) -> tuple[Any, str]:
         settings: dict[str, Any] = {
-            "freezing": not (self.options.exact and saturates()),
+            "freezing": self.execution == "integer",
             "cpp.threads": self.threads,
         }
         try:
@@ -135,6 +134,11 @@ class Inductor(Runtime):
         return compiled, "\n".join(code)
 
     @property
+    def execution(self) -> Execution:
+        """Simulated, in float, where the integer kernels would saturate and must not."""
+        return "simulated" if self.options.exact and saturates() else "integer"
+
+    @property
     def version(self) -> str:
         """Version of the torch package."""
         return str(torch.__version__)
@@ -147,7 +151,7 @@ class Inductor(Runtime):
 
 def _require_machine() -> None:
     """Inductor's int8 kernels are oneDNN's for x86, and its loops are compiled here."""
-    if platform.machine().lower() not in _X86 or not torch._C._has_mkldnn:
+    if platform.machine().lower() not in X86 or not torch._C._has_mkldnn:
         raise UnsupportedError(
             f"Inductor's int8 kernels need an x86 CPU and oneDNN; this is {platform.machine()}: "
             "export for another target"

@@ -172,15 +172,19 @@ def _open(path: Path, options: RuntimeOptions, **experimental: bool) -> Interpre
             interpreter = Interpreter(str(path), num_threads=options.threads, **experimental)
             interpreter.allocate_tensors()
     except ValueError as error:
+        if "Didn't find op" in str(error):  # of a newer LiteRT, or of somebody's own
+            raise _cannot_run(path, error) from error
         raise DataError(
             f"{path} is corrupt or truncated ({path.stat().st_size:,} bytes): "
             f"{str(error).strip()}. Export it again."
         ) from error
     except RuntimeError as error:
-        raise UnsupportedError(
-            f"LiteRT {litert_version} cannot run {path}: {str(error).strip()}"
-        ) from error
+        raise _cannot_run(path, error) from error
     return interpreter
+
+
+def _cannot_run(path: Path, error: Exception) -> UnsupportedError:
+    return UnsupportedError(f"LiteRT {litert_version} cannot run {path}: {str(error).strip()}")
 
 
 @contextlib.contextmanager

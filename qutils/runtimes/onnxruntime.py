@@ -11,6 +11,7 @@ bits: the same result as on a CPU with VNNI, and slower. ``exact=False`` leaves 
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -186,6 +187,11 @@ def _our_errors(path: Path) -> Iterator[None]:
             "Export it again."
         ) from error
     except _UNSUPPORTED as error:
+        if "External " in str(error):  # data path, or initializer
+            raise DataError(
+                f"{path} keeps tensors in a file beside it, which is missing or truncated: "
+                f"{_reason(error)}. Copy both files, or export the model again."
+            ) from error
         raise UnsupportedError(
             f"ONNX Runtime {ort.__version__} cannot run {path}: {_reason(error)}"
         ) from error
@@ -193,7 +199,8 @@ def _our_errors(path: Path) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """What ONNX Runtime says, without its prefix ``[ONNXRuntimeError] : 7 : CODE : ``."""
-    return str(error).rpartition(" failed:")[2].strip().rstrip(".")
+    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
+    return said.rpartition(" failed:")[2].strip().rstrip(".")
 
 
 def _check_interface(path: Path, session: ort.InferenceSession) -> None:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from qutils.errors import UnsupportedError
 from qutils.export.onnx_file import read_onnx
-from qutils.runtimes.base import Axis, Inner, Runtime, RuntimeOptions, check_batch
+from qutils.runtimes.base import Axis, Execution, Inner, Runtime, RuntimeOptions, check_batch
 from qutils.runtimes.cpu import saturates
 from qutils.runtimes.qdq import Tap, with_taps
 from qutils.runtimes.signal_stack import signal_stack_kept
@@ -106,7 +106,8 @@ class OpenVino(Runtime):
         """The model compiled for this shape of batch; the last few are kept."""
         if shape not in self._compiled:
             model = self._model.clone()
-            model.reshape(shape)
+            with _our_errors(self.path):
+                model.reshape(shape)
             while len(self._compiled) >= _KEPT:
                 del self._compiled[next(iter(self._compiled))]
             self._compiled[shape] = _compile(self.path, model, self.options)
@@ -120,6 +121,11 @@ class OpenVino(Runtime):
     def kernels(self) -> Counter[str]:
         """Layers that really execute, with the precision they compute in: ``Convolution u8``."""
         return Counter(_executed(self._first))
+
+    @property
+    def execution(self) -> Execution:
+        """Simulated, in float, where the integer kernels would saturate and must not."""
+        return "simulated" if self.options.exact and saturates() else "integer"
 
     @property
     def version(self) -> str:
@@ -153,7 +159,7 @@ def _settings(options: RuntimeOptions) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": "f32",
         "ENABLE_CPU_PINNING": False,  # a core that others use would be waited for
     }
-    if options.exact and saturates():
+    if options.exact and saturates():  # see ``execution``
         settings[_LOW_PRECISION] = False
     return settings
 

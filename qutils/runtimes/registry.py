@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from qutils.errors import InvalidInputError, UnsupportedError
+from qutils.errors import InvalidInputError, MissingPackageError, UnsupportedError
+from qutils.export import SUFFIXES
 from qutils.runtimes.base import Runtime, require
 from qutils.runtimes.gpu import lacking_gpu
 
@@ -33,14 +34,29 @@ class RuntimeEntry:
 
         Nothing is imported for it.
         """
-        program = not self.programs or any(map(shutil.which, self.programs))
-        return program and find_spec(self.package) is not None and not self.lacking
+        try:
+            self.require_installed()
+        except MissingPackageError:
+            return False
+        return not self.lacking
 
     @property
     def lacking(self) -> str:
         """The hardware that it needs and this machine has not, in words; empty if nothing."""
         why = lacking_gpu() if self.gpu else ""
         return f"{self.name} needs an NVIDIA GPU: none found, {why}" if why else ""
+
+    def require_installed(self) -> None:
+        """Raise MissingPackageError unless package and program are here; imports nothing."""
+        if find_spec(self.package) is None:
+            raise MissingPackageError(
+                f"{self.package} is not installed. Install it with: {self.install}"
+            )
+        if self.programs and not any(map(shutil.which, self.programs)):
+            raise MissingPackageError(
+                f"{self.name} needs one of the programs {', '.join(self.programs)}: install one "
+                f"(apt-get install {self.programs[0]})"
+            )
 
     def get(self) -> type[Runtime]:
         """The runtime's class.
@@ -63,7 +79,7 @@ _ENTRIES = (
         attribute="OnnxRuntime",
         package="onnxruntime",
         install="pip install onnxruntime onnx",
-        suffix=".onnx",
+        suffix=SUFFIXES["onnxruntime"],
     ),
     RuntimeEntry(
         name="openvino",
@@ -71,7 +87,7 @@ _ENTRIES = (
         attribute="OpenVino",
         package="openvino",
         install="pip install -e '.[openvino]'",
-        suffix=".onnx",
+        suffix=SUFFIXES["openvino"],
     ),
     RuntimeEntry(
         name="tensorrt",
@@ -79,7 +95,9 @@ _ENTRIES = (
         attribute="TensorRt",
         package="tensorrt_rtx",
         install="pip install -e '.[tensorrt]' on a machine with an NVIDIA GPU",
-        suffix=".onnx",  # an engine belongs to a kind of GPU: it is built where it runs
+        suffix=SUFFIXES[
+            "tensorrt"
+        ],  # an engine belongs to a kind of GPU: it is built where it runs
         gpu=True,
     ),
     RuntimeEntry(
@@ -88,7 +106,7 @@ _ENTRIES = (
         attribute="LiteRT",
         package="ai_edge_litert",
         install="pip install -e '.[litert]'",
-        suffix=".tflite",
+        suffix=SUFFIXES["litert"],
     ),
     RuntimeEntry(
         name="executorch",
@@ -96,7 +114,7 @@ _ENTRIES = (
         attribute="ExecuTorch",
         package="executorch",
         install="pip install -e '.[executorch]'",
-        suffix=".pte",
+        suffix=SUFFIXES["executorch"],
     ),
     RuntimeEntry(
         name="inductor",
@@ -104,7 +122,7 @@ _ENTRIES = (
         attribute="Inductor",
         package="torch",
         install="apt install g++",
-        suffix=".pt2",
+        suffix=SUFFIXES["inductor"],
         programs=("g++", "clang++"),
     ),
 )

@@ -48,7 +48,7 @@ def _row(figures: Figures) -> Row:
         observer="minmax",
         granularity="per_channel",
         seed=None,
-        execution="simulated" if simulated else "integer",
+        execution=got.execution,
         runtime="torch" if simulated else got.name,
         metrics=metrics,
     )
@@ -62,7 +62,6 @@ def checks(found: Sequence[Figures], profile: str) -> list[Check]:
 
 def _checks(figures: Figures) -> Iterator[Check]:
     got, simulated = figures.parity, figures.parity.name == SIMULATION
-    execution = "simulated" if simulated else "integer"
     yield Check(
         f"{figures.model}: {got.name}, same prediction as the integer reference",
         got.agreement,
@@ -71,7 +70,7 @@ def _checks(figures: Figures) -> Iterator[Check]:
         ">=",
         COMMAND,
         departures(got),
-        execution,
+        got.execution,
     )
     if got.name == EXACT and got.output is not None:
         yield Check(
@@ -82,7 +81,7 @@ def _checks(figures: Figures) -> Iterator[Check]:
             ">=",
             COMMAND,
             f"largest difference {got.output.largest} steps",
-            execution,
+            got.execution,
         )
 
 

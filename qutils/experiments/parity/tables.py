@@ -9,7 +9,6 @@ import pandas as pd
 
 from qutils.analysis.departures import REFERENCE
 from qutils.analysis.parity import LayerParity
-from qutils.experiments.parity.plan import SIMULATION
 from qutils.experiments.parity.runs import Figures
 
 
@@ -59,7 +58,7 @@ def _output(figures: Figures) -> dict[str, object]:
     return {
         "model": figures.model,
         "executor": got.name,
-        "execution": "simulated" if got.name == SIMULATION else "integer",
+        "execution": got.execution,
         "same prediction [%]": round(got.agreement, 3),
         "pictures": got.pictures,
         "equal outputs [%]": "" if output is None else f"{output.share:.3f}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -86,6 +88,13 @@ def test_what_cannot_be_seen_is_refused(reference):
         departures(reference, Closed(reference, None), [pictures(2)])
     with pytest.raises(InvalidInputError, match="at least one batch"):
         departures(reference, Ruled(reference, RULES[REFERENCE]), [])
+
+    class Foreign(Ruled):
+        def inner(self, batch):
+            return tuple(replace(one, scale=one.scale * 3) for one in super().inner(batch))
+
+    with pytest.raises(InvalidInputError, match="compare a file with the model"):
+        departures(reference, Foreign(reference, RULES[REFERENCE]), [pictures(2)])
 
 
 def test_the_simulation_departs_at_ties_only(reference):

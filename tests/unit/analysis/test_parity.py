@@ -82,6 +82,26 @@ def test_a_runtime_without_inner_tensors_has_no_layers(sim):
     assert parity(IntegerReference(sim), Closed(sim), [pictures(8)], "a").layers == ()
 
 
+def test_outputs_without_one_class_a_picture():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    placed = calibrate(model, pictures(32))
+    reference = IntegerReference(placed)
+
+    class Turned(Simulation):
+        """The class of every place of the first picture is another one."""
+
+        def run(self, batch):
+            outputs = reference(torch.from_numpy(batch))
+            return torch.cat([outputs[:1].roll(1, dims=1), outputs[1:]]).numpy()
+
+    same = parity(reference, Simulation(placed), [pictures(8)], "same", layers=False)
+    assert same.agreement > 99
+    assert same.execution == "simulated"
+    turned = parity(reference, Turned(placed), [pictures(8)], "turned", layers=False)
+    assert turned.agreement == pytest.approx(100 * 7 / 8)
+
+
 def test_one_lsb_is_the_output_step(sim):
     """The float output of the last layer is counted in steps of its accumulator."""
     reference = IntegerReference(sim)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 
 from qutils import bench, checkpoint, runtimes, zoo
+from qutils.commands import request
 from qutils.commands.material import read_material
 from qutils.commands.models import read_model
-from qutils.errors import DataError
+from qutils.errors import DataError, UnsupportedError
 from qutils.export import tensorrt_rules
+from qutils.runtimes import RUNTIMES
 from tests.unit.experiments.toy import snapshot
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -268,3 +271,38 @@ def test_litert_gets_a_file_of_its_own_format(quantize):
     assert wrong.exit_code == 2
     assert "net.onnx has an ending that litert does not read" in wrong.stderr
     assert ".tflite for litert" in wrong.stderr
+
+
+def test_a_runtime_that_is_not_here_is_told_before_anything_runs(quantize, monkeypatch):
+    absent = dataclasses.replace(RUNTIMES["executorch"], package="no_such_package")
+    monkeypatch.setattr(request, "RUNTIMES", {**RUNTIMES, "executorch": absent})
+    monkeypatch.setattr("qutils.commands.quantization.quantize", lambda _: pytest.fail("it ran"))
+    result = quantize("nets.py:tiny", "net.pte", "--data", "data.npz")
+    assert result.exit_code != 0
+    assert "no_such_package is not installed" in result.stderr
+
+
+@pytest.mark.parametrize("target", ["inductor"])
+def test_without_an_onnx_form_of_the_float_network_the_file_is_still_written(
+    quantize, monkeypatch, target
+):
+    def refuse(*_):
+        raise UnsupportedError("ONNX has no such operator")
+
+    monkeypatch.setattr("qutils.commands.quantization.export_float", refuse)
+    if not RUNTIMES[target].installed:
+        pytest.skip(f"{target} is not installed")
+    result = quantize("nets.py:tiny", "net.pt2", "--data", "data.npz")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"file: INT8 \(\.pt2\) [\d,]+ bytes; no FP32 in ONNX", result.stdout)
+    assert Path("net.pt2").is_file()
+
+
+def test_what_a_cpu_without_vnni_computes_in_float_is_called_simulated(quantize, monkeypatch):
+    pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
+    monkeypatch.setattr("qutils.runtimes.openvino.saturates", lambda: True)
+    result = quantize("nets.py:tiny", "net.onnx", "--data", "data.npz", "--target", "openvino")
+    assert result.exit_code == 0, result.output
+    assert "integer (openvino)" not in result.stdout
+    assert "openvino computes in float here" in result.stdout
+    assert percent("same prediction, simulated and file", result.stdout) > 90

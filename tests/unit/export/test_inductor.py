@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import zipfile
 
@@ -15,7 +16,7 @@ from qutils.export import export
 from qutils.export.inductor import prepare
 from qutils.graph.nodes import attribute, op_name
 from qutils.schemes import Recipe, Scheme
-from tests.unit.graph.networks import conv, linear
+from tests.unit.graph.networks import NETWORKS, conv, linear, observed
 
 SIGNED = Scheme(signed=True, symmetric=False)
 
@@ -46,6 +47,13 @@ def test_the_form_that_it_looks_for(recipe):
         stored = layer.args[1].args[0].target
         assert attribute(module, stored).dtype is torch.int8
         assert attribute(module, layer.args[2].target).dtype is torch.float32
+
+
+def test_a_stored_number_is_no_weight():
+    module = convert(observed("number-times", "inductor").simulate(Recipe()))
+    before, x = copy.deepcopy(module), NETWORKS["number-times"].inputs()
+    prepare(module)
+    assert torch.equal(module(x), before(x))
 
 
 def test_the_file_holds_bytes_and_no_pickle(tmp_path):

@@ -59,10 +59,28 @@ def observed(name: str) -> Observation:
 
 #: Of the other networks, those that reach another part of the exporter.
 FURTHER = (
-    *("concat", "parameter-added", "raw-and-relu", "squeeze-excite", "shuffle", "many-things"),
+    *(
+        "concat",
+        "parameter-added",
+        "layer-scale",
+        "number-times",
+        "raw-and-relu",
+        "squeeze-excite",
+        "shuffle",
+        "many-things",
+    ),
     *("padding-same", "padding-reflect", "conv-options", "linear-3d-ending", "ends-in-flatten"),
 )
 RUN = [name for name in (*EVERYDAY, *FURTHER, *MORE) if name != "volume"]
+
+
+def test_unsigned_weights_are_moved_to_signed_ones(tmp_path):
+    weights = Scheme(signed=False, symmetric=True, granularity="per_channel")
+    sim = observed("ten-lines").simulate(Recipe(weights=weights))
+    x = NETWORKS["ten-lines"].inputs()
+    got = load(export(sim, tmp_path / "net.tflite"), "litert").run(x.numpy())
+    same = np.isclose(got, sim(x).detach().numpy(), atol=1e-6)
+    assert same.mean() > 0.99
 
 
 @pytest.mark.parametrize("name", RUN)

@@ -271,6 +271,13 @@ def test_an_unknown_target(tmp_path):
         export(tens()[0].simulate(Recipe()), tmp_path / "net.onnx", target="nowhere")
 
 
+@pytest.mark.parametrize("name", ["net.tflite", "net.json", "net"])
+def test_an_ending_of_another_target(name, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"an ending that onnxruntime does not read"):
+        export(tens()[0].simulate(Recipe()), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file"):

@@ -83,6 +83,8 @@ def test_pass_through_keeps_the_scale_of_its_input(name, shared):
         ("x-plus-x", "add"),
         ("concat", "cat"),
         ("parameter-added", "add"),
+        ("layer-scale", "mul"),
+        ("number-times", "mul"),
         ("squeeze-excite", "mul"),
     ],
 )

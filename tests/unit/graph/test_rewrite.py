@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from qutils.graph.nodes import op_name
-from tests.unit.graph.networks import graph_of
+from tests.unit.graph.networks import NETWORKS, graph_of
 
 
 def ops(name: str) -> list[str]:
@@ -53,6 +53,7 @@ def ops(name: str) -> list[str]:
             "norm-over-rows",
             ["reshape", "linear", "reshape", "conv1d", "flatten", "linear"],
         ),
+        ("layer-scale", ["conv2d", "relu", "mul", "flatten", "linear"]),
         ("linear-3d", ["reshape", "linear", "relu", "reshape", "flatten", "linear"]),
     ],
 )
@@ -75,3 +76,9 @@ def test_filters_are_channels_last():
     filters = [p for p in graph_of("ten-lines").parameters() if p.ndim == 4]
     assert filters
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in filters)
+
+
+def test_a_parameter_that_was_arranged_keeps_its_name():
+    module = graph_of("layer-scale")
+    assert module.get_parameter("p").shape == (1, 8, 1, 1)
+    assert NETWORKS["layer-scale"].make().p.shape == (8,)

@@ -16,6 +16,7 @@ from torch import nn
 import qutils as q
 from qutils.graph import capture
 from qutils.onnx_import import import_onnx, load_onnx
+from qutils.onnx_import.opset import NEWEST, lower, opset_of
 from qutils.runtimes.onnxruntime import optimized_ops
 from tests.unit.graph.networks import NETWORKS
 from tests.unit.onnx_import.files import (
@@ -214,3 +215,22 @@ def test_training_goes_on_with_an_imported_network(tmp_path):
     sim = q.calibrate(net, x, q.Recipe(weights=q.Scheme(4, granularity="per_channel")))
     trained = q.qat.finetune(sim, [(x, y)], epochs=2, progress=False)
     assert not torch.equal(trained(x), sim(x))
+
+
+def test_a_number_added_to_one_output_is_the_bias(tmp_path):
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Add", ["h", "b"], ["y"]),
+    ]
+    tensors = {"w": normal(6, 1), "b": np.array(0.5, np.float32)}
+    file = save(tmp_path / "m.onnx", nodes, tensors, shape=("n", 6))
+    x = torch.randn(4, 6)
+    torch.testing.assert_close(load_onnx(file)(x), x @ torch.from_numpy(normal(6, 1)) + 0.5)
+
+
+@pytest.mark.parametrize(("opset", "kept"), [(13, 13), (16, 16), (21, NEWEST)])
+def test_the_operator_set_stays_where_it_is_known(tmp_path, opset, kept):
+    node = helper.make_node("Conv", ["x", "w"], ["y"])
+    model = onnx.load(save(tmp_path / "m.onnx", [node], {"w": normal(8, 3, 3, 3)}, opset=opset))
+    lower(model)
+    assert opset_of(model) == kept

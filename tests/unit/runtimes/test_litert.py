@@ -7,7 +7,7 @@ import torch
 from qutils import affine
 from qutils.analysis.parity import parity
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
-from qutils.export import export
+from qutils.export import export, tflite
 from qutils.export.tflite import FlatModel, Grid
 from qutils.integer import IntegerReference
 from qutils.integer.arithmetic import (
@@ -180,6 +180,18 @@ def test_truncated_file(made, keep, tmp_path):
     path = tmp_path / "net.tflite"
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(DataError, match=r"net\.tflite is corrupt or truncated \([\d,]+ bytes\)"):
+        LiteRT.load(path)
+
+
+def test_an_operator_of_a_newer_version_is_not_supported(tmp_path, monkeypatch):
+    monkeypatch.setitem(tflite._VERSIONS, "RELU", 99)
+    flat = FlatModel()
+    x = flat.tensor((1, 4), "int8", Grid((0.1,)), name="input")
+    y = flat.tensor((1, 4), "int8", Grid((0.1,)), name="output")
+    flat.operator("RELU", (x,), y)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(flat.to_bytes([x], [y]))
+    with pytest.raises(UnsupportedError, match=r"cannot run .*'RELU' version '99'"):
         LiteRT.load(path)
 
 

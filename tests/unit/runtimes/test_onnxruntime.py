@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
@@ -107,6 +108,20 @@ def test_truncated_file(make_layer, keep):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(DataError, match=r"conv3x3\.onnx is corrupt or truncated \([\d,]+ bytes\)"):
+        OnnxRuntime.load(path)
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["truncated", "missing"])
+def test_tensors_in_a_file_beside_it_that_is_not_whole(make_layer, tmp_path, keep):
+    model = onnx.load(make_layer("conv3x3").path)
+    path, data = tmp_path / "net.onnx", tmp_path / "net.data"
+    external = {"save_as_external_data": True, "location": data.name, "size_threshold": 0}
+    onnx.save(model, path, **external)
+    OnnxRuntime.load(path)
+    data.write_bytes(data.read_bytes()[:4]) if keep else data.unlink()
+    with pytest.raises(
+        DataError, match=r"net\.onnx keeps tensors in a file beside it, which is mi"
+    ):
         OnnxRuntime.load(path)
 
 

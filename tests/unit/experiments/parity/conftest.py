@@ -29,7 +29,7 @@ def found() -> list[Figures]:
     """ResNet-8: a simulation that departs in one layer, an exact runtime, one that is closed."""
     departing = (layer("stem.0", 0, 0), layer("stage1.conv1", 3, 3), layer("stage1.conv2", 9, 0))
     equal = tuple(layer(name, 0, 0) for name in ("stem.0", "stage1.conv1", "stage1.conv2", "pool"))
-    simulated = Parity("simulation", 100, 100.0, of(1000, 20, 7), departing)
+    simulated = Parity("simulation", 100, 100.0, of(1000, 20, 7), departing, "simulated")
     exact = Parity("onnxruntime", 100, 100.0, of(1000, 0), equal)
     return [
         Figures("resnet8", simulated, departures=(tried(3), tried(0))),

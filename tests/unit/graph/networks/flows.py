@@ -114,6 +114,13 @@ FLOWS: dict[str, Network] = {
         lambda net, x: (net.conv(x) + net.p).relu(),
         p=lambda: nn.Parameter(torch.randn(1, 8, 8, 8)),
     ),
+    "layer-scale": head_on(
+        lambda net, x: net.p.view(1, -1, 1, 1) * net.conv(x).relu(),
+        p=lambda: nn.Parameter(torch.rand(8)),
+    ),
+    "number-times": head_on(
+        lambda net, x: net.p * net.conv(x).relu(), p=lambda: nn.Parameter(torch.tensor(0.7))
+    ),
     "squeeze-excite": Network(
         lambda: Net(squeeze_excite, conv=conv(), gate=conv(8, 8, 1), head=linear())
     ),
