@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qutils.errors import InvalidInputError
 from qutils.runtimes import Runtime, load
+from qutils.runtimes.base import check_batch
 
 Milliseconds = NDArray[np.float64]
 
@@ -144,19 +145,35 @@ def paired_ratio(times: Milliseconds, baseline: Milliseconds) -> Ratio:
     return Ratio(float(np.median(ratios)), float(ratios[low]), float(ratios[high]))
 
 
-def normal_batch(runtime: Runtime, size: int) -> NDArray[Any]:
-    """Standard normal batch ``[size, ...]`` of the runtime's input shape; always the same one.
+def normal_batch(
+    runtime: Runtime, size: int | None = None, sizes: Sequence[int] | None = None
+) -> NDArray[Any]:
+    """Standard normal batch ``[size, *sizes]`` of the runtime's input; always the same one.
+
+    Args:
+        size: None takes the batch size that the file fixes, or 1.
+        sizes: the axes behind the batch, where the file leaves them open.
 
     Raises:
-        InvalidInputError: size below 1, or an axis other than the batch is open.
+        InvalidInputError: size below 1, a batch size that the file does not take, or an open axis
+            without a size.
     """
-    inner = runtime.input_shape[1:]
-    if size < 1 or not all(isinstance(axis, int) for axis in inner):
+    first, *inner = runtime.input_shape
+    fixed = first if isinstance(first, int) else None
+    size = (fixed or 1) if size is None else size
+    if size < 1 or (fixed is not None and size != fixed):
         raise InvalidInputError(
-            f"cannot make a batch of {size} for input {list(runtime.input_shape)}: give an array"
+            f"cannot make a batch of {size} for input {list(runtime.input_shape)}"
+            + (f": its batch size is fixed, give {fixed}" if fixed else "")
         )
-    shape = [size, *(int(axis) for axis in inner if axis is not None)]
-    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    chosen = [axis for axis in sizes or inner if isinstance(axis, int)]
+    if len(chosen) != len(inner):
+        raise InvalidInputError(
+            f"input {list(runtime.input_shape)} leaves axes open: give the sizes of all "
+            f"{len(inner)} behind the batch, like {'x'.join(str(64) for _ in inner)}"
+        )
+    batch = np.random.default_rng(0).standard_normal([size, *chosen])
+    return check_batch(batch.astype(runtime.dtype), runtime.input_shape, runtime.dtype)
 
 
 def _interleaved(

@@ -27,12 +27,17 @@ def command(ctx: click.Context, file: Path, target: str) -> None:
     from importlib import import_module
 
     with nothing_begun():
+        from qutils.export.onnx_file import read_onnx
+        from qutils.export.qdq_graph import holds_integers
+
         check = import_module(CHECKS[target]).check
     found = check(file)
     for violation in found:
         click.echo(str(violation))
     if not found:
         click.echo(f"{file} keeps the rules of {target}")
+        if not holds_integers(read_onnx(file, external=False)):
+            click.echo("It holds no QuantizeLinear: it is a float file.")
         return
     rules = dict.fromkeys(violation.rule for violation in found)
     click.echo(f"{file}: {len(found)} breaches of {', '.join(rules)}", err=True)

@@ -16,9 +16,10 @@ from qutils.interrupt import nothing_begun
 if TYPE_CHECKING:
     _Name = click.ParamType[str]
     _Pair = click.ParamType[tuple[int, int]]
+    _Integers = click.ParamType[tuple[int, ...]]
     _Numbers = click.ParamType[tuple[float, ...]]
 else:  # click 8.1 has no generic types
-    _Name = _Pair = _Numbers = click.ParamType
+    _Name = _Pair = _Integers = _Numbers = click.ParamType
 
 
 class Registered(_Name):
@@ -92,6 +93,22 @@ class Sides(_Pair):
         if found is None:
             self.fail(f"{value!r} is not like 224 or 240x320", param, ctx)
         return int(found[1]), int(found[2] or found[1])
+
+
+class Sizes(_Integers):
+    """Sizes of axes: ``3x224x224``."""
+
+    name = "sizes"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """``"3x224x224"`` to ``(3, 224, 224)``."""
+        if isinstance(value, tuple):
+            return value
+        if re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", str(value)) is None:
+            self.fail(f"{value!r} is not like 3x224x224", param, ctx)
+        return tuple(map(int, str(value).split("x")))
 
 
 class Channels(_Numbers):

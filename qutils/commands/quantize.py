@@ -97,7 +97,7 @@ def command(**given: Any) -> None:
     from qutils.commands.request import Request
 
     request = Request.of(given)
-    request.check()  # before torch is imported, which takes seconds
+    request.check()  # before networks and pictures are read
     with nothing_begun():
         from qutils.commands.quantization import quantize
 

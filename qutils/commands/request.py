@@ -1,4 +1,4 @@
-"""What ``qutils quantize`` is asked for, and what can be refused before torch is imported."""
+"""What ``qutils quantize`` is asked for, and what can be refused before anything is read."""
 
 from __future__ import annotations
 

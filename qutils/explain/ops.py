@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from qutils.explain.profile import Executed, Profile
+from qutils.export.qdq_graph import holds_integers
 
 #: Operators that ONNX Runtime turns into an integer kernel when Q/DQ pairs surround them.
 #: Source: onnxruntime/core/optimizer/qdq_transformer/selectors_actions.
@@ -27,6 +28,7 @@ MOVES = frozenset(
         *("Slice", "Resize", "Pad", "Expand", "DepthToSpace", "SpaceToDepth", "Identity"),
     }
 )
+_PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _WEIGHTED = frozenset({"Conv", "Gemm", "MatMul", "ConvTranspose"})
 _ABSORBED = frozenset({"Relu", "Clip"})
 _NEEDS_NO_OUTPUT = frozenset({"Gemm", "MatMul"})  # kernels that hand out float exist
@@ -64,9 +66,8 @@ class _Graph:
         for node in graph.node:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
-        self.quantized = any(
-            n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in graph.node
-        )
+        self.quantized = any(n.op_type in _PAIR for n in graph.node)
+        self.holds_integers = holds_integers(model)
 
     def origin(self, one: Executed) -> NodeProto | None:
         """The file's operator behind one that executes, which the optimizer may have renamed."""
@@ -90,11 +91,13 @@ class _Graph:
         return None if tensor is None else numpy_helper.to_array(tensor)
 
 
-_PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
-
-
 def _reason(graph: _Graph, one: Executed) -> str:
     """The first thing that is missing."""
+    if not graph.quantized and graph.holds_integers:
+        return (
+            "only inputs of matrix products are quantized, while the network runs (dynamic "
+            "quantization); all else stays in float"
+        )
     if not graph.quantized:
         return "the file holds no QuantizeLinear: it is a float model"
     node = graph.origin(one)

@@ -32,6 +32,8 @@ CONVERSIONS = frozenset(
     }
 )
 _INTEGERS = frozenset({"uint8", "int8", "uint16", "int16"})
+#: Integer kernels that read or write floats: they quantize, or scale, on their own.
+_INTEGER_OPS = frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat"})
 _FLOATS = frozenset({"float", "float16", "double", "bfloat16"})
 #: Where an operator that multiplies by weights keeps them.
 _WEIGHTS = {
@@ -40,6 +42,7 @@ _WEIGHTS = {
     "QGemm": 3,
     **dict.fromkeys(("Conv", "FusedConv", "ConvTranspose", "ConvInteger"), 1),
     **dict.fromkeys(("Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulInteger"), 1),
+    **dict.fromkeys(("DynamicQuantizeMatMul", "MatMulIntegerToFloat"), 1),
     "NhwcFusedConv": 1,
 }
 _CONVOLUTIONS = frozenset(op for op in _WEIGHTS if "Conv" in op)
@@ -203,6 +206,8 @@ def _kind(op: str, read: list[dict[str, Any]], written: list[dict[str, Any]]) ->
     """By the first tensors that an operator reads and writes."""
     if op in CONVERSIONS:
         return "conversion"
+    if op in _INTEGER_OPS:
+        return "integer"
     types = [next(iter(value)) for value in (*read[:1], *written[:1])]
     if any(kind in _INTEGERS for kind in types):
         return "integer"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from qutils.explain.cpu import Offer, offers
 from qutils.explain.ops import FloatOp, float_ops
 from qutils.explain.profile import Profile, named, profile
 from qutils.explain.roofline import Roofline, measure
+from qutils.export.qdq_graph import holds_integers
 from qutils.runtimes.base import RuntimeOptions
 from qutils.runtimes.cpu import saturates
 from qutils.runtimes.onnxruntime import OnnxRuntime
@@ -60,7 +61,8 @@ def explain(
     path: str | Path,
     float_path: str | Path | None = None,
     *,
-    batch: NDArray[Any] | int = 1,
+    batch: NDArray[Any] | int | None = None,
+    sizes: Sequence[int] | None = None,
     threads: int = 1,
     runs: int = 30,
 ) -> Explanation:
@@ -68,7 +70,9 @@ def explain(
 
     Args:
         float_path: the float file to compare with, in turns, in the same run.
-        batch: an array, or the size of a batch of normal values.
+        batch: an array, or the size of a batch of normal values; what the file fixes, or 1, if
+            None.
+        sizes: the axes behind the batch, where the file leaves them open.
 
     Raises:
         DataError: a file is missing, truncated or corrupt.
@@ -81,10 +85,10 @@ def explain(
     options = RuntimeOptions(threads)
     runtime = OnnxRuntime.load(path, threads)
     before = None if float_path is None else OnnxRuntime.load(float_path, threads)
-    array = normal_batch(runtime, batch) if isinstance(batch, int) else batch
+    array = batch if isinstance(batch, np.ndarray) else normal_batch(runtime, batch, sizes)
     _try(runtime, array)
     model = named(Path(path))
-    quantized = _holds_integers(model)
+    quantized = holds_integers(model)
     measured = profile(model, array, options, runs=runs)
     floats, ratio = None, None
     if before is not None:
@@ -120,14 +124,6 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("Status Message: ")[2] or str(error)
 
 
-def _holds_integers(model: Any) -> bool:
-    return any(
-        node.op_type in ("QuantizeLinear", "DequantizeLinear", "MatMulInteger", "ConvInteger")
-        or node.op_type.startswith("QLinear")
-        for node in model.graph.node
-    )
-
-
 def _beside(
     before: OnnxRuntime,
     runtime: OnnxRuntime,
@@ -136,7 +132,7 @@ def _beside(
     runs: int,
 ) -> tuple[Profile, bench.Ratio]:
     model = named(before.path)
-    if _holds_integers(model):
+    if holds_integers(model):
         raise InvalidInputError(
             f"{before.path} holds quantizers: give the float file, as exported before quantization"
         )

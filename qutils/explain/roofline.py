@@ -11,7 +11,7 @@ Source: Williams, Waterman, Patterson, "Roofline", Communications of the ACM 52(
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -75,9 +75,22 @@ def measure(options: RuntimeOptions) -> Roofline:
     return Roofline(
         int8_per_s=max(_rate(_convolution(True), options), _rate(_product(True), options)),
         float_per_s=max(_rate(_convolution(False), options), _rate(_product(False), options)),
-        bytes_per_s=tuple((size, _copy_rate(size, options.threads)) for size in SIZES),
+        bytes_per_s=_falling([(size, _copy_rate(size, options.threads)) for size in SIZES]),
         threads=options.threads,
     )
+
+
+def _falling(rates: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    """At least the rate of every larger size: of small copies the call itself takes most.
+
+    >>> _falling([(100, 2.0), (1000, 8.0), (10_000, 1.0)])
+    ((100, 8.0), (1000, 8.0), (10000, 1.0))
+    """
+    best, found = 0.0, []
+    for size, rate in sorted(rates, reverse=True):
+        best = max(best, rate)
+        found.append((size, best))
+    return tuple(reversed(found))
 
 
 def _rate(case: tuple[ModelProto, tuple[int, ...], int], options: RuntimeOptions) -> float:

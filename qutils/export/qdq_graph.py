@@ -17,6 +17,9 @@ from qutils.export.onnx_file import read_onnx
 #: Layers with weights, and the places of their weights among the inputs.
 WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 _DEQUANTIZE = "DequantizeLinear"
+#: Operators that only a quantized file holds, besides those whose names begin so.
+_INTEGERS = frozenset({"QuantizeLinear", _DEQUANTIZE, "MatMulInteger", "ConvInteger"})
+_BEGINNINGS = ("QLinear", "QGemm", "DynamicQuantize")
 #: What moves values, or picks some: the integers behind it are those in front of it.
 _MOVES = ("Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 
@@ -116,3 +119,11 @@ def attribute(node: NodeProto, name: str, default: Any) -> Any:
 def spoken(node: NodeProto) -> str:
     """A node for a message: its name, or what it makes where it has none."""
     return node.name or f"{node.op_type} that makes {node.output[0]!r}"
+
+
+def holds_integers(model: ModelProto) -> bool:
+    """Whether a file is quantized: in QDQ form, by integer operators, or while it runs."""
+    return any(
+        node.op_type in _INTEGERS or node.op_type.startswith(_BEGINNINGS)
+        for node in model.graph.node
+    )

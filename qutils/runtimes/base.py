@@ -95,6 +95,11 @@ class Runtime(ABC):
         """Shape the file declares; open axes are names or None."""
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a batch; float32, unless the file says otherwise."""
+        return np.dtype(np.float32)
+
+    @property
     def execution(self) -> Execution:
         """How quantized layers compute on this machine.
 

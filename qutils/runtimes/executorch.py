@@ -110,6 +110,11 @@ class ExecuTorch(Runtime):
         return Counter(executed(self._program))
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a batch, as the file declares it."""
+        return self._dtype
+
+    @property
     def version(self) -> str:
         """Version of the executorch package."""
         return importlib.metadata.version("executorch")

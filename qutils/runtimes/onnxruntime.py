@@ -118,6 +118,11 @@ class OnnxRuntime(Runtime):
         return optimized_ops(self.path, self.options).counts
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a batch, as the file declares it."""
+        return self._dtype
+
+    @property
     def version(self) -> str:
         """Version of the onnxruntime package."""
         return str(ort.__version__)

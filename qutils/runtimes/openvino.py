@@ -51,7 +51,7 @@ class OpenVino(Runtime):
         self.path = path
         self.options = options
         self._model = model
-        self._dtype = np.dtype(model.input(0).get_element_type().to_dtype())
+        self._dtype: np.dtype[Any] = np.dtype(model.input(0).get_element_type().to_dtype())
         self._compiled: dict[tuple[int, ...], ov.CompiledModel] = {}  # by shape of batch
         self._first = self._of_one()
 
@@ -126,6 +126,11 @@ class OpenVino(Runtime):
     def execution(self) -> Execution:
         """Simulated, in float, where the integer kernels would saturate and must not."""
         return "simulated" if self.options.exact and saturates() else "integer"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a batch, as the file declares it."""
+        return self._dtype
 
     @property
     def version(self) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import onnx
 import pytest
 from click.testing import CliRunner
+from onnx import helper
 
 from qutils.cli import main
 from tests.unit.export.tensorrt_files import BROKEN, good
@@ -17,6 +18,20 @@ def test_a_good_file(tmp_path):
     result = checked(tmp_path, good())
     assert result.exit_code == 0
     assert "keeps the rules of tensorrt" in result.output
+    assert "float file" not in result.output
+
+
+def test_a_float_file_has_no_quantizers_that_could_break_a_rule(tmp_path):
+    model = good()
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    model.graph.CopyFrom(
+        helper.make_graph(
+            nodes, "g", *([helper.make_tensor_value_info(name, 1, ["n", 4])] for name in "xy")
+        )
+    )
+    result = checked(tmp_path, model)
+    assert result.exit_code == 0
+    assert "holds no QuantizeLinear: it is a float file" in result.output
 
 
 @pytest.mark.parametrize("name", ["int32-bias", "zero-point", "float-addend"])
