@@ -28,7 +28,7 @@ def command(ctx: click.Context, file: Path, target: str) -> None:
 
     with nothing_begun():
         from qutils.export.onnx_file import read_onnx
-        from qutils.export.qdq_graph import holds_integers
+        from qutils.export.qdq_graph import integer_operators
 
         check = import_module(CHECKS[target]).check
     found = check(file)
@@ -36,7 +36,7 @@ def command(ctx: click.Context, file: Path, target: str) -> None:
         click.echo(str(violation))
     if not found:
         click.echo(f"{file} keeps the rules of {target}")
-        if not holds_integers(read_onnx(file, external=False)):
+        if not integer_operators(read_onnx(file, external=False)):
             click.echo("It holds no QuantizeLinear: it is a float file.")
         return
     rules = dict.fromkeys(violation.rule for violation in found)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from qutils.explain.profile import Executed, Profile
-from qutils.export.qdq_graph import holds_integers
+from qutils.export.qdq_graph import integer_operators
 
 #: Operators that ONNX Runtime turns into an integer kernel when Q/DQ pairs surround them.
 #: Source: onnxruntime/core/optimizer/qdq_transformer/selectors_actions.
@@ -67,7 +67,7 @@ class _Graph:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
         self.quantized = any(n.op_type in _PAIR for n in graph.node)
-        self.holds_integers = holds_integers(model)
+        self.integers = bool(integer_operators(model))
 
     def origin(self, one: Executed) -> NodeProto | None:
         """The file's operator behind one that executes, which the optimizer may have renamed."""
@@ -93,7 +93,7 @@ class _Graph:
 
 def _reason(graph: _Graph, one: Executed) -> str:
     """The first thing that is missing."""
-    if not graph.quantized and graph.holds_integers:
+    if not graph.quantized and graph.integers:
         return (
             "only inputs of matrix products are quantized, while the network runs (dynamic "
             "quantization); all else stays in float"

@@ -18,7 +18,7 @@ from qutils.explain.cpu import Offer, offers
 from qutils.explain.ops import FloatOp, float_ops
 from qutils.explain.profile import Profile, named, profile
 from qutils.explain.roofline import Roofline, measure
-from qutils.export.qdq_graph import holds_integers
+from qutils.export.qdq_graph import integer_operators
 from qutils.runtimes.base import RuntimeOptions
 from qutils.runtimes.cpu import saturates
 from qutils.runtimes.onnxruntime import OnnxRuntime
@@ -88,7 +88,7 @@ def explain(
     array = batch if isinstance(batch, np.ndarray) else normal_batch(runtime, batch, sizes)
     _try(runtime, array)
     model = named(Path(path))
-    quantized = holds_integers(model)
+    quantized = bool(integer_operators(model))
     measured = profile(model, array, options, runs=runs)
     floats, ratio = None, None
     if before is not None:
@@ -132,7 +132,7 @@ def _beside(
     runs: int,
 ) -> tuple[Profile, bench.Ratio]:
     model = named(before.path)
-    if holds_integers(model):
+    if integer_operators(model):
         raise InvalidInputError(
             f"{before.path} holds quantizers: give the float file, as exported before quantization"
         )

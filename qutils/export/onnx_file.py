@@ -28,7 +28,7 @@ def read_onnx(path: str | Path, *, external: bool = True) -> ModelProto:
             raise ValueError("it holds no graph")
     except Exception as error:  # protobuf's own error class depends on its implementation
         raise DataError(
-            f"{path} is corrupt or truncated ({path.stat().st_size:,} bytes): {error}. "
-            "Export it again."
+            f"{path} is corrupt or truncated ({path.stat().st_size:,} bytes), or no ONNX file: "
+            f"{error}. Export it again."
         ) from error
     return model

@@ -18,8 +18,13 @@ from qutils.export.onnx_file import read_onnx
 WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 _DEQUANTIZE = "DequantizeLinear"
 #: Operators that only a quantized file holds, besides those whose names begin so.
-_INTEGERS = frozenset({"QuantizeLinear", _DEQUANTIZE, "MatMulInteger", "ConvInteger"})
-_BEGINNINGS = ("QLinear", "QGemm", "DynamicQuantize")
+_INTEGERS = frozenset(
+    {
+        *("QuantizeLinear", _DEQUANTIZE, "ConvInteger", "MatMulInteger"),
+        *("MatMulNBits", "MatMulIntegerToFloat", "GatherBlockQuantized"),
+    }
+)
+_BEGINNINGS = ("QLinear", "QGemm", "QAttention", "DynamicQuantize")
 #: What moves values, or picks some: the integers behind it are those in front of it.
 _MOVES = ("Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 
@@ -121,9 +126,10 @@ def spoken(node: NodeProto) -> str:
     return node.name or f"{node.op_type} that makes {node.output[0]!r}"
 
 
-def holds_integers(model: ModelProto) -> bool:
-    """Whether a file is quantized: in QDQ form, by integer operators, or while it runs."""
-    return any(
-        node.op_type in _INTEGERS or node.op_type.startswith(_BEGINNINGS)
-        for node in model.graph.node
+def integer_operators(model: ModelProto) -> tuple[str, ...]:
+    """Types of operators that only quantized files hold, in order; () if the file is float."""
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    found = (
+        n.op_type for n in nodes if n.op_type in _INTEGERS or n.op_type.startswith(_BEGINNINGS)
     )
+    return tuple(dict.fromkeys(found))

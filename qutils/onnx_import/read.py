@@ -8,15 +8,10 @@ import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from qutils.errors import DataError, UnsupportedError
+from qutils.export.onnx_file import read_onnx
+from qutils.export.qdq_graph import integer_operators
 
 _LIMIT = 2**31 - 1  # bytes of one protobuf message
-_QUANTIZED_PREFIXES = ("QLinear", "QGemm", "QAttention", "DynamicQuantize")
-_QUANTIZED = frozenset(
-    {
-        *("QuantizeLinear", "DequantizeLinear", "ConvInteger", "MatMulInteger"),
-        *("MatMulNBits", "MatMulIntegerToFloat", "GatherBlockQuantized"),
-    }
-)
 
 
 def read(path: Path) -> ModelProto:
@@ -26,7 +21,7 @@ def read(path: Path) -> ModelProto:
         DataError: the file, or one beside it, is missing, truncated or corrupt.
         UnsupportedError: it is quantized already, or does not map one float32 tensor to one.
     """
-    model = _parse(path)
+    model = read_onnx(path, external=False)
     _refuse_quantized(path, model)
     _check_interface(path, model)
     _load_external(path, model)
@@ -49,28 +44,8 @@ def _inputs(model: ModelProto) -> list[ValueInfoProto]:
     return [value for value in model.graph.input if value.name not in stored]
 
 
-def _parse(path: Path) -> ModelProto:
-    if not path.is_file():
-        raise DataError(f"{path} is missing: correct the path of the ONNX file")
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-        if not model.graph.node:
-            raise ValueError("it holds no graph")
-    except Exception as error:  # protobuf's own error class depends on its implementation
-        raise DataError(
-            f"{path} is no ONNX file, or is truncated ({path.stat().st_size:,} bytes): "
-            f"{_said(error)}. Export the model again."
-        ) from error
-    return model
-
-
 def _refuse_quantized(path: Path, model: ModelProto) -> None:
-    nodes = [*model.graph.node, *(node for f in model.functions for node in f.node)]
-    found = dict.fromkeys(
-        n.op_type
-        for n in nodes
-        if n.op_type in _QUANTIZED or n.op_type.startswith(_QUANTIZED_PREFIXES)
-    )
+    found = integer_operators(model)
     if found:
         raise UnsupportedError(
             f"{path} is quantized already ({', '.join(found)}): give the float file it was made "

@@ -62,4 +62,4 @@ def test_a_file_that_is_missing_or_no_network(quantize):
     assert "is missing: correct its path" in result.output
     result = quantize("old.onnx", "int8.onnx", "--data", "data.npz")
     assert result.exit_code == 1
-    assert "old.onnx is no ONNX file, or is truncated (14 bytes)" in result.output
+    assert "old.onnx is corrupt or truncated (14 bytes), or no ONNX file" in result.output
