@@ -154,13 +154,20 @@ def _load(path: Path, program: bytes) -> Method:
 
 @contextlib.contextmanager
 def _told() -> Iterator[Any]:
-    """Keep what C++ writes to stderr off the terminal; yields a function that reads its lines."""
-    with tempfile.TemporaryFile("w+", errors="replace") as file:
-        sys.stderr.flush()
+    """Keep what C++ writes to stderr off the terminal; yields a function that reads its lines.
+
+    In a notebook it writes to Python's ``sys.stderr``, which is not the process's there.
+    """
+    sys.stderr.flush()
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as file,
+        contextlib.redirect_stderr(file),
+    ):
         saved = os.dup(2)
         os.dup2(file.fileno(), 2)
 
         def lines() -> list[str]:
+            file.flush()
             file.seek(0)
             return [line.strip() for line in file.read().splitlines() if line.strip()]
 
