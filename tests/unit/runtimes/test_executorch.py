@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +156,10 @@ def test_file_of_another_kind(tmp_path):
 def test_wrong_batch(file, batch, message):
     with pytest.raises(InvalidInputError, match=message):
         load(file, "executorch").run(batch)
+
+
+def test_it_says_nothing_where_notebooks_listen(file):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        for threads in (2, 1):
+            ExecuTorch.load(file, threads=threads)
+    assert said.getvalue() == ""
