@@ -91,8 +91,8 @@ def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(
-        f"{path} is not a readable safetensors file ({error}). Give a file that qutils.save or "
-        "qutils.zoo.save wrote."
+        f"{path} is corrupt or truncated, or no safetensors file: {error}. Save it again "
+        "(safetensors.torch.save_file, qutils.save)."
     )
 
 

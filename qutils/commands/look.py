@@ -28,6 +28,7 @@ class Look:
 
     preprocessing: Preprocessing
     classes: Sequence[str] | None = None  # None: ImageNet's, or the folders as they are sorted
+    assumed: str = ""  # what neither the model nor an option said
 
 
 #: Of pictures of which nothing is said.
@@ -53,7 +54,18 @@ def look_of(request: Request) -> Look:
     if request.classes is not None:
         lines = request.classes.read_text(encoding="utf-8", errors="replace").splitlines()
         classes = tuple(line.strip() for line in lines if line.strip())
-    return Look(preprocessing_of(request.model, request.size, request.mean, request.std), classes)
+    found = preprocessing_of(request.model, request.size, request.mean, request.std)
+    return Look(found, classes, _assumed(request))
+
+
+def _assumed(request: Request) -> str:
+    """Options that would say what is taken from ImageNet instead; empty if nothing is."""
+    if request.model in (*zoo.MODELS, *zoo.PRETRAINED):
+        return ""
+    options = ["--mean"] * (request.mean is None) + ["--std"] * (request.std is None)
+    if request.size is None and not is_onnx(request.model):
+        options.insert(0, "--size")
+    return f"as ImageNet's usually are: {', '.join(options)} say otherwise" if options else ""
 
 
 def preprocessing_of(
@@ -82,6 +94,11 @@ def preprocessing_of(
     given: dict[str, Any] = {"mean": mean, "std": std}
     given = {key: value for key, value in given.items() if value is not None}
     channels = {len(value) for value in given.values()}
+    if channels and is_onnx(model) and channels != {len(known.mean)}:
+        raise InvalidInputError(
+            f"{model} takes pictures of {len(known.mean)} channels: give --mean and --std so many "
+            "numbers"
+        )
     if channels and channels != {len(known.mean)}:  # the other colours than the model's name says
         known = replace(known, **(_GREY if channels == {1} else _COLOUR))
     return replace(known, **given)

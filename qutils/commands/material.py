@@ -55,7 +55,9 @@ def read_material(data: str, pictures: int, look: Look = AS_USUAL) -> Material:
     first = rest.take(torch.arange(min(pictures, len(rest))))
     kind, prepared = ("inputs", "")
     if isinstance(inputs.x, zoo.Photographs):
-        kind, prepared = "pictures", f"; {inputs.x.preprocessing}{_amiss(inputs.x)}"
+        assumed = f", {look.assumed}" if look.assumed else ""
+        kind = "pictures"
+        prepared = f"; {inputs.x.preprocessing}{assumed}{_amiss(inputs.x)}"
     return Material(
         source=f"{data} ({len(inputs):,} {kind}, {held:,} of them held back to score){prepared}",
         calibration=first.x,

@@ -86,7 +86,8 @@ def command(**given: Any) -> None:
     each, and perhaps labels.npy. Make one with
     numpy.savez("data.npz", inputs=x, labels=y). Or a folder of pictures (.jpg, .png, ...), or of
     folders of pictures named by class, as ImageNet has them; they are cropped and normalized as
-    MODEL wants (--size, --mean, --std say it of a .py file: 224x224, ImageNet's colours if not).
+    MODEL wants. What it does not say, --size, --mean and --std do: 224x224, ImageNet's colours if
+    not. Rotation marks of cameras are not applied.
     A fifth is held back to score; the rest gives ranges and, with --qat-epochs, trains.
 
     A setting without integer kernels, such as 4 bits, can be simulated (--simulate-only) and kept

@@ -154,7 +154,7 @@ def file_line(before: int, after: int, files: tuple[Path, Path] | None = None) -
     'file: FP32 (.onnx) 312,000 bytes, INT8 (.tflite) 92,000 bytes (0.295)'
     """
     ratio = after / before
-    gain = "" if ratio < 1 else ": larger than before, as most of it stayed in float"
+    gain = "" if ratio < 1 else ": larger than before, as most stayed in float or has few weights"
     fp32, int8 = ("", "") if files is None else (f" ({file.suffix})" for file in files)
     return f"file: FP32{fp32} {before:,} bytes, INT8{int8} {after:,} bytes ({ratio:.3f}){gain}"
 

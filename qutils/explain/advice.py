@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from qutils.explain.profile import Executed
@@ -79,10 +79,24 @@ def _conversions(found: Explanation) -> Iterator[str]:
         share = _percent(found, ops)
         if share >= WORTH_SAYING:
             longest = max(ops, key=lambda one: one.milliseconds)
+            mend = _MEND.get(op, "keep values in one form between operators")
+            if op in _LAYOUT and not _between_convolutions(found, ops):
+                mend = "the order of axes changes at the ends of the network; there is no way round"
             yield (
                 f"{len(ops)} {op} take {share:.0f} % of the time, {longest.title!r} the longest: "
-                f"{_MEND.get(op, 'keep values in one form between operators')}."
+                f"{mend}."
             )
+
+
+_LAYOUT = ("Transpose", "ReorderInput", "ReorderOutput")
+
+
+def _between_convolutions(found: Explanation, ops: Sequence[Executed]) -> bool:
+    """Whether one of these stands behind the first convolution and in front of the last."""
+    executed = found.profile.executed
+    places = [i for i, one in enumerate(executed) if one.weight is not None and len(one.weight) > 2]
+    inside = executed[places[0] : places[-1]] if places else ()
+    return any(one in inside for one in ops)
 
 
 _MEND = {
@@ -115,7 +129,8 @@ def _shapes(found: Explanation) -> Iterator[str]:
         )
         yield (
             f"{share:.0f} % of the time in convolutions below {FAR:.0f} % of their ceiling whose "
-            f"channels are no multiples of {LANES}, as the kernel computes them: {some}."
+            f"channels are no multiples of {LANES}, as the kernel computes them: {some}. Give them "
+            "such numbers of channels, where you can train again."
         )
     if (share := _percent(found, depthwise)) >= WORTH_SAYING:
         yield (

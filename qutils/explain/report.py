@@ -83,6 +83,9 @@ def explain(
     if runs < 5:
         raise InvalidInputError(f"need runs >= 5 to take a median of, not {runs}")
     options = RuntimeOptions(threads)
+    for each in (path, float_path or path):
+        if Path(each).suffix != ".onnx":
+            raise InvalidInputError(f"{each} is no .onnx file: what runs there is ONNX Runtime")
     runtime = OnnxRuntime.load(path, threads)
     before = None if float_path is None else OnnxRuntime.load(float_path, threads)
     array = batch if isinstance(batch, np.ndarray) else normal_batch(runtime, batch, sizes)
@@ -131,6 +134,11 @@ def _beside(
     options: RuntimeOptions,
     runs: int,
 ) -> tuple[Profile, bench.Ratio]:
+    if before.input_shape[1:] != runtime.input_shape[1:]:
+        raise InvalidInputError(
+            f"{before.path} takes {list(before.input_shape)} and {runtime.path} "
+            f"{list(runtime.input_shape)}: give the float file of the same network"
+        )
     model = named(before.path)
     if integer_operators(model):
         raise InvalidInputError(

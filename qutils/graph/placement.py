@@ -130,9 +130,14 @@ class _Planner:
             f" and {len(named) - SPOKEN} more" * (len(named) > SPOKEN)
         )
         have, them = ("operator {} has", "it") if len(named) == 1 else ("operators {} have", "them")
+        mend = (
+            f"keep {them} in float with allow_float=True (--allow-float on the command line)"
+            if self.target.float_islands
+            else f"quantize for onnxruntime or executorch, whose files can keep {them} in float"
+        )
         return UnsupportedError(
-            f"{have.format(some)} no integer kernel on {self.target.name}: replace {them}, or keep "
-            f"{them} in float with allow_float=True (--allow-float on the command line)"
+            f"{have.format(some)} no integer kernel on {self.target.name}: replace {them}, "
+            f"or {mend}"
         )
 
     def _weight(self, node: Node) -> Node | None:

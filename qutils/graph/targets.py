@@ -23,7 +23,7 @@ class Target:
     ``only_symmetric`` kernels take nothing else: int8 activations, -128..127 around 0. The
     kernel of an op of ``takes_in_sums`` adds another tensor before it rounds: between the op and an
     ``add`` of its own nothing is quantized. The results of ops of ``fixed_ranges`` have that range
-    whatever calibration sees.
+    whatever calibration sees. Files without ``float_islands`` hold integer operators only.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Target:
     fixed_ranges: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     only_symmetric: bool = False
     bias: Literal["int32", "float"] = "int32"
+    float_islands: bool = True
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """The recipe in the target's integers.
@@ -142,6 +143,7 @@ TARGETS: dict[str, Target] = {
     "litert": replace(
         _ONNXRUNTIME,
         name="litert",
+        float_islands=False,
         weighted=("conv1d", "conv2d", "linear"),
         quantized=(*_ONNXRUNTIME.quantized, "softmax", "log_softmax"),
         pass_through=tuple(op for op in _SHAPES if op != "max_pool3d"),

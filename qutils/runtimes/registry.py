@@ -131,13 +131,24 @@ _ENTRIES = (
 RUNTIMES = MappingProxyType({entry.name: entry for entry in _ENTRIES})
 
 
+def check_ending(path: str | Path, runtime: str) -> None:
+    """Raise InvalidInputError for a file whose ending is that of other runtimes' files."""
+    suffix = Path(path).suffix
+    others = [name for name, entry in RUNTIMES.items() if entry.suffix == suffix]
+    if others and runtime not in others:
+        raise InvalidInputError(
+            f"{path} is a file for {' or '.join(others)}, not for {runtime}: "
+            f"runtimes.load(path, {others[0]!r})"
+        )
+
+
 def load(
     path: str | Path, runtime: str = "onnxruntime", threads: int = 1, exact: bool = True
 ) -> Runtime:
     """Load a model file into a runtime by name.
 
     Raises:
-        InvalidInputError: no such runtime; suggests the closest name.
+        InvalidInputError: no such runtime, which suggests the closest name, or a file for another.
         MissingPackageError: the runtime's package is not installed.
         DataError: the file is missing, truncated or corrupt.
         UnsupportedError: the runtime cannot run this model, or not on this machine.
@@ -146,4 +157,5 @@ def load(
         close = difflib.get_close_matches(runtime, RUNTIMES, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(RUNTIMES)}"
         raise InvalidInputError(f"unknown runtime {runtime!r}: {hint}")
+    check_ending(path, runtime)
     return RUNTIMES[runtime].get().load(path, threads=threads, exact=exact)

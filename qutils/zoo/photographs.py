@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from qutils.errors import DataError, InvalidInputError
-from qutils.zoo.preprocessing import Preprocessing
+from qutils.zoo.preprocessing import Preprocessing, check_depth
 
 #: Photographs in one batch: 6 MB of input at 224x224, and some 25 MB of activations a photograph.
 BATCH = 10
@@ -43,7 +43,9 @@ class Photograph:
                 warnings.simplefilter("ignore")  # about size and metadata; errors are raised
                 return preprocessing.crop(self._cut(image))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{self.path}: {_reason(error)}") from error
+            raise DataError(
+                f"{self.path} cannot be read: {_reason(error)}. Remove or replace it."
+            ) from error
 
     def _cut(self, image: Image.Image) -> Image.Image:
         if self.region == _WHOLE:
@@ -56,11 +58,12 @@ class Photograph:
         """Width and height of the file, from its head alone.
 
         Raises:
-            DataError: no picture.
+            DataError: no picture, or one of more than 8 bits a channel.
         """
         try:
             with warnings.catch_warnings(), Image.open(self.path) as image:
                 warnings.simplefilter("ignore")
+                check_depth(image)
                 return image.size
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(f"{self.path}: {_reason(error)}") from error

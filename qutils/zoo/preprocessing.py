@@ -85,7 +85,11 @@ class Preprocessing:
         """The centre of a picture of any size and mode: uint8 ``[C, H, W]``.
 
         Bicubic, never stretched; transparent places show what lies below them.
+
+        Raises:
+            ValueError: values of more than 8 bits, which would all come out white.
         """
+        check_depth(image)
         image = image.convert("RGB" if len(self.mean) == 3 else "L")
         scale = self.short_side / min(image.size)
         if scale != 1.0:
@@ -123,3 +127,9 @@ class Preprocessing:
             f"short side {self.short_side}, centre {self.height}x{self.width}, "
             f"(x / 255 - {mean}) / {std}"
         )
+
+
+def check_depth(image: Image.Image) -> None:
+    """Raise ValueError if a picture's values have more than 8 bits."""
+    if image.mode.startswith(("I", "F")):
+        raise ValueError("its values have more than 8 bits; save it with 8 bits a channel")

@@ -175,3 +175,20 @@ def test_efficientnet_is_quantized_with_nothing_at_hand(quantize):
     assert "crops of 13 sample pictures" in result.stdout
     assert "centre 224x224, (x / 255 - 0.498) / 0.502" in result.stdout
     assert "49 QLinearConv" in result.stdout
+
+
+def test_what_was_assumed_is_told(quantize, pictures):
+    told = quantize("colour.py:net", "a.onnx", "--data", pictures).stdout
+    assert "as ImageNet's usually are: --size, --mean, --std say otherwise" in told
+    given = ("--size", 16, "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5")
+    told = quantize("colour.py:net", "a.onnx", "--data", pictures, *given).stdout
+    assert "usually are" not in told
+
+
+def test_one_mean_for_an_onnx_file_in_colour(quantize, pictures):
+    torch.manual_seed(0)
+    layers = torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 14 * 14, 3)
+    export_float(torch.nn.Sequential(*layers), (3, 16, 16), "colour.onnx")
+    result = quantize("colour.onnx", "a.onnx", "--data", pictures, "--mean", 0.5, "--std", 0.5)
+    assert result.exit_code == 2
+    assert "takes pictures of 3 channels: give --mean and --std so many numbers" in result.stderr

@@ -186,3 +186,24 @@ def test_inputs_that_cannot_be_made(tmp_path, shape, given, message):
     path = save(tmp_path / "m.onnx", [helper.make_node("Sin", ["x"], ["y"])], {}, shape)
     with pytest.raises(InvalidInputError, match=message):
         explain(path, runs=5, **given)
+
+
+def test_files_of_other_kinds_and_of_other_networks(int8, fp32, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"net\.tflite is no \.onnx file"):
+        explain(tmp_path / "net.tflite")
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    other = save(tmp_path / "other.onnx", nodes, {}, ["n", 5])
+    with pytest.raises(InvalidInputError, match="give the float file of the same network"):
+        explain(int8(), other, runs=5)
+
+
+def test_a_change_of_layout_at_the_ends_is_no_fault_of_the_network(found):
+    first = found.profile.executed[0]
+    turned = replace(first, op="Transpose", kind="conversion", weight=None, milliseconds=1000.0)
+    conv = replace(first, op="QLinearConv", kind="integer", weight=(16, 16, 3, 3))
+    for executed, words in (
+        ((turned, conv, conv), "at the ends of the network"),
+        ((conv, turned, conv), "without a channels-last kernel stand between"),
+    ):
+        changed = replace(found, profile=replace(found.profile, executed=executed))
+        assert words in "\n".join(advice(changed))

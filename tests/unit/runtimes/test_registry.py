@@ -66,3 +66,15 @@ def test_a_runtime_is_here_with_its_package_and_one_of_its_programs():
     assert replace(entry, programs=("no-such-program", "python3")).installed
     assert not replace(entry, programs=("no-such-program",)).installed
     assert not replace(entry, package="no_such_package").installed
+
+
+@pytest.mark.parametrize(
+    ("path", "runtime", "message"),
+    [
+        ("net.tflite", "onnxruntime", r"is a file for litert, .*runtimes\.load\(path, 'litert'\)"),
+        ("net.onnx", "litert", "is a file for onnxruntime or openvino"),
+    ],
+)
+def test_a_file_for_another_runtime_is_not_called_corrupt(path, runtime, message):
+    with pytest.raises(InvalidInputError, match=message):
+        load(path, runtime=runtime)

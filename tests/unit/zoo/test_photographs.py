@@ -200,3 +200,14 @@ def test_published_network_knows_the_photographs() -> None:
         hits = sum(int((model(x).argmax(1) == y).sum()) for x, y in photographs)
     assert len(photographs) == 200
     assert hits == 177  # 88.5 %
+
+
+def test_sixteen_bits_are_refused_and_not_taken_for_white(tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 40), 30_000, np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.full((40, 40), 100, np.uint8)).save(tmp_path / "plain.png")
+    with pytest.raises(
+        DataError, match=r"1 of 2 pictures .*deep\.png: its values have more than 8"
+    ):
+        read_photographs(tmp_path, Preprocessing(32))
+    with pytest.raises(DataError, match=r"deep\.png cannot be read: .* Remove or replace it"):
+        Photograph(tmp_path / "deep.png").pixels(Preprocessing(32))
