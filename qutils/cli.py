@@ -21,6 +21,7 @@ COMMANDS = (
     "bench",
     "check",
     "drag",
+    "engine",
     "explain",
     "lab",
     "params",

@@ -193,4 +193,5 @@ def run_lines(path: Path, target: str) -> list[str]:
         )
     if target == "tensorrt":
         lines.append(f"Check it, here or anywhere: qutils check {path} --target tensorrt")
+        lines.append(f"Build its engine, and time it on a GPU: qutils engine {path} OUT.engine")
     return lines
