@@ -90,6 +90,8 @@ def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
+    if not path.is_file():
+        return DataError(f"{path} is missing: correct its path")
     return DataError(
         f"{path} is corrupt or truncated, or no safetensors file: {error}. Save it again "
         "(safetensors.torch.save_file, qutils.save)."

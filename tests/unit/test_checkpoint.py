@@ -86,10 +86,10 @@ def test_other_files_and_models_are_refused(tmp_path):
     plain = zoo.save(net(), tmp_path / "float.safetensors")
     with pytest.raises(DataError, match=r"float\.safetensors holds no simulated model.*q\.save"):
         checkpoint.load(plain, net())
-    with pytest.raises(DataError, match=r"none\.safetensors is not a readable"):
+    with pytest.raises(DataError, match=r"none\.safetensors is missing"):
         checkpoint.load(tmp_path / "none.safetensors", net())
     (tmp_path / "broken.safetensors").write_bytes(b"12345678 not tensors")
-    with pytest.raises(DataError, match=r"broken\.safetensors is not a readable"):
+    with pytest.raises(DataError, match=r"broken\.safetensors is corrupt or truncated"):
         checkpoint.load(tmp_path / "broken.safetensors", net())
     with pytest.raises(InvalidInputError, match=r"got Sequential: make one with q\.calibrate"):
         checkpoint.save(net(), tmp_path / "a.safetensors")
