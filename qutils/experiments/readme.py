@@ -35,7 +35,7 @@ def headline(found: Results, command: str) -> str:
     lines += [
         "",
         f"Regenerate with `{command}`; measured {made.started[:10]} on {made.cpu}, "
-        f"{made.seconds / 60:.0f} minutes{reused}.",
+        f"{made.seconds / 60:.0f} minutes for this study alone{reused}.",
     ]
     return "\n".join(lines)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from qutils.errors import InvalidInputError, MissingPackageError, UnsupportedError
+from qutils.errors import InvalidInputError, MissingPackageError, UnsupportedError, unknown_name
 from qutils.export import SUFFIXES
 from qutils.runtimes.base import Runtime, require
 from qutils.runtimes.gpu import lacking_gpu
@@ -154,8 +153,6 @@ def load(
         UnsupportedError: the runtime cannot run this model, or not on this machine.
     """
     if runtime not in RUNTIMES:
-        close = difflib.get_close_matches(runtime, RUNTIMES, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(RUNTIMES)}"
-        raise InvalidInputError(f"unknown runtime {runtime!r}: {hint}")
+        raise unknown_name("runtime", runtime, RUNTIMES)
     check_ending(path, runtime)
     return RUNTIMES[runtime].get().load(path, threads=threads, exact=exact)

@@ -78,6 +78,6 @@ def test_page_and_readme_say_it(tmp_path):
     notebook = nbformat.read(write_notebook(tmp_path / "a.ipynb"), as_version=4)
     assert WORDS in page.render(notebook, "t", origin(), reuse=Reuse(30, 56, (OLD,)))
     found = dataclasses.replace(made(), reuse=Reuse(30, 56, (OLD,)))
-    assert f"1 minutes; {WORDS}." in readme.headline(found, "make it")
+    assert f"1 minutes for this study alone; {WORDS}." in readme.headline(found, "make it")
     fresh = dataclasses.replace(made(), reuse=Reuse(0, 86))
     assert "reused" not in readme.headline(fresh, "make it")
