@@ -26,6 +26,18 @@ class MissingPackageError(QutilsError, ImportError):
     """An optional package is not installed; the message names the command that installs it."""
 
 
+def not_installed(
+    package: str, command: str, error: ImportError | None = None
+) -> MissingPackageError:
+    """The error for an optional package: names the command that installs it.
+
+    >>> print(not_installed("nncf", "pip install -e '.[peers]'"))
+    nncf is not installed. Install it with: pip install -e '.[peers]'
+    """
+    why = f" ({error})" if error else ""
+    return MissingPackageError(f"{package} is not installed{why}. Install it with: {command}")
+
+
 def known_names(kind: str, names: Iterable[str], choices: Iterable[str]) -> tuple[str, ...]:
     """The names without repeats, if there are any and all of them are among the choices.
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from qutils.errors import MissingPackageError, UnsupportedError
+from qutils.errors import MissingPackageError, UnsupportedError, not_installed
 from qutils.graph.nodes import argument, attribute, insert, is_float, op_name
 
 _HALF = 128  # from 0..255 to -128..127
@@ -173,9 +173,7 @@ def _value(module: GraphModule, operand: Any) -> Any:
 
 def missing(package: str, extra: str, error: ImportError) -> MissingPackageError:
     """The error for an exporter whose framework is not installed."""
-    return MissingPackageError(
-        f"{package} is not installed ({error}). Install it with: pip install -e '.[{extra}]'"
-    )
+    return not_installed(package, f"pip install -e '.[{extra}]'", error)
 
 
 def untranslated(framework: str, error: BaseException) -> UnsupportedError:

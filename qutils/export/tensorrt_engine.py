@@ -19,9 +19,9 @@ from typing import Any
 
 from qutils.errors import (
     InvalidInputError,
-    MissingPackageError,
     UnsupportedError,
     known_names,
+    not_installed,
 )
 from qutils.export.tensorrt_rules import SLOWER, check
 from qutils.files import ROOT, atomic_path
@@ -56,7 +56,7 @@ def build(
         UnsupportedError: the file breaks a rule of ``tensorrt_rules``, or TensorRT refuses it.
     """
     if find_spec(PACKAGE) is None:
-        raise MissingPackageError(f"{PACKAGE} is not installed. Install it with: {INSTALL}")
+        raise not_installed(PACKAGE, INSTALL)
     _check_batches(batches)
     broken = [violation for violation in check(onnx) if violation.rule not in SLOWER]
     if broken:

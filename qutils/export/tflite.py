@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qutils.errors import MissingPackageError
+from qutils.errors import not_installed
 
 #: First bytes of a file, behind the offset of its root table.
 IDENTIFIER = b"TFL3"
@@ -162,9 +162,7 @@ def _schema() -> ModuleType:
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError as error:
-        raise MissingPackageError(
-            f"ai_edge_litert is not installed ({error}). Install it with: {INSTALL}"
-        ) from error
+        raise not_installed("ai_edge_litert", INSTALL, error) from error
     return schema_py_generated  # type: ignore[no-any-return]
 
 

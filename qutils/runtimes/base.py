@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qutils.errors import InvalidInputError, MissingPackageError
+from qutils.errors import InvalidInputError, not_installed
 
 #: One axis of an input: a size, or a name where the file leaves it open (``"n"``).
 Axis = int | str | None
@@ -163,6 +163,4 @@ def require(module: str, command: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingPackageError(
-            f"{module.partition('.')[0]} is not installed ({error}). Install it with: {command}"
-        ) from error
+        raise not_installed(module.partition(".")[0], command, error) from error

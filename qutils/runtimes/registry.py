@@ -8,7 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from qutils.errors import InvalidInputError, MissingPackageError, UnsupportedError, unknown_name
+from qutils.errors import (
+    InvalidInputError,
+    MissingPackageError,
+    UnsupportedError,
+    not_installed,
+    unknown_name,
+)
 from qutils.export import SUFFIXES
 from qutils.runtimes.base import Runtime, require
 from qutils.runtimes.gpu import lacking_gpu
@@ -48,9 +54,7 @@ class RuntimeEntry:
     def require_installed(self) -> None:
         """Raise MissingPackageError unless package and program are here; imports nothing."""
         if find_spec(self.package) is None:
-            raise MissingPackageError(
-                f"{self.package} is not installed. Install it with: {self.install}"
-            )
+            raise not_installed(self.package, self.install)
         if self.programs and not any(map(shutil.which, self.programs)):
             raise MissingPackageError(
                 f"{self.name} needs one of the programs {', '.join(self.programs)}: install one "
