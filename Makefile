@@ -10,7 +10,7 @@ PIP     := PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip --disable-pip-versio
 SHELL   := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help report test runtimes lab app site bench bench-browser timings lint clean
+.PHONY: help report test runtimes detection lab app site bench bench-browser timings lint clean
 .DELETE_ON_ERROR:
 
 help: ## show the targets
@@ -35,6 +35,8 @@ test: $(VENV)/.dev ## run the tests and the examples in docstrings (8 minutes on
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 runtimes: $(VENV)/.runtimes ## install every other runtime and tool that can be used (3 GB)
+
+detection: $(VENV)/.detection ## install Ultralytics (AGPL-3.0) and what its exporter needs, for notebook 12
 
 lab: $(VENV)/.lab ## read the notebooks in JupyterLab and drag, on this machine only
 	@$(BIN)/qutils lab
@@ -99,5 +101,13 @@ $(VENV)/.lab: $(VENV)/.base
 $(VENV)/.dev: $(VENV)/.base
 	$(call install,.[dev],the test tools)
 
+runtimes_extras := openvino$(comma)litert$(comma)executorch$(comma)imagenet$(comma)import$(comma)peers
+
 $(VENV)/.runtimes: $(VENV)/.base
-	$(call install,.[openvino$(comma)litert$(comma)executorch$(comma)imagenet$(comma)import$(comma)peers],the other runtimes)
+	$(call install,.[$(runtimes_extras)],the other runtimes)
+
+# With the other runtimes in one command: its packages want older versions of some that those share.
+$(VENV)/.detection: $(VENV)/.base
+	@echo "Ultralytics is licensed under AGPL-3.0 (https://www.gnu.org/licenses/agpl-3.0): networks trained"
+	@echo "and files exported with it come under that license, says its publisher. Nothing else here does."
+	$(call install,.[$(runtimes_extras)$(comma)detection],Ultralytics and the other runtimes)

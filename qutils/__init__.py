@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qutils import affine as affine
     from qutils import analysis as analysis
     from qutils import bench as bench
+    from qutils import detection as detection
     from qutils import figures as figures
     from qutils import integer as integer
     from qutils import observers as observers
@@ -53,8 +54,8 @@ if TYPE_CHECKING:
 
 #: Packages and modules of the public face. ``export`` is also a function: see ``qutils.export``.
 _ROOMS = (
-    *("affine", "analysis", "bench", "export", "figures", "integer"),
-    *("observers", "ptq", "qat", "runtimes", "widgets", "zoo"),
+    *("affine", "analysis", "bench", "detection", "export", "figures"),
+    *("integer", "observers", "ptq", "qat", "runtimes", "widgets", "zoo"),
 )
 #: Public name -> the module that defines it.
 _HOMES = {

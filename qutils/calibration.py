@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -143,6 +143,7 @@ def observe(
     target_name: str = "onnxruntime",
     *,
     allow_float: bool = False,
+    keep_float: Collection[str] = (),
     progress: bool = False,
 ) -> Observation:
     """Run calibration pictures through the float model once and keep statistics.
@@ -152,9 +153,12 @@ def observe(
 
     Args:
         batches: batches ``x [B, ...]`` or ``(x, label)``, or one tensor of all pictures.
+        allow_float: keep operators without an integer kernel in float instead of refusing them.
+        keep_float: modules that stay in float although there are kernels for them.
 
     Raises:
-        InvalidInputError: no batches, NaN or Inf in the data, shapes that do not fit.
+        InvalidInputError: no batches, NaN or Inf in the data, shapes that do not fit, an unknown
+            module to keep.
         UnsupportedError: the model cannot be traced or holds an operator without integer kernel.
     """
     stream = inputs_of(batches)
@@ -162,7 +166,9 @@ def observe(
     if first is None:
         raise InvalidInputError("the calibration set is empty: give at least one batch of pictures")
     captured = capture(model, first)
-    placement = place(captured.module, target(target_name), allow_float=allow_float)
+    placement = place(
+        captured.module, target(target_name), allow_float=allow_float, keep_float=keep_float
+    )
     statistics = {
         site.name: Statistic(name=site.name)
         for site in placement.sites.values()
@@ -179,6 +185,7 @@ def calibrate(
     *,
     target: str = "onnxruntime",
     allow_float: bool = False,
+    keep_float: Collection[str] = (),
     progress: bool = False,
 ) -> SimulatedModel:
     """Post-training quantization: observe, then simulate the recipe (W8A8 per channel if None).
@@ -193,7 +200,9 @@ def calibrate(
     'W8A8'
     """
     _check_recipe(recipe := recipe or Recipe())
-    kept = observe(model, batches, target, allow_float=allow_float, progress=progress)
+    kept = observe(
+        model, batches, target, allow_float=allow_float, keep_float=keep_float, progress=progress
+    )
     return kept.simulate(recipe)
 
 

@@ -40,6 +40,7 @@ def save(sim: SimulatedModel, path: Path | str) -> Path:
         "recipe": asdict(sim.recipe),
         "target": sim.target.name,
         "allow_float": bool(sim.placement.float_nodes),
+        "keep_float": list(sim.placement.keep_float),
         "input_shape": list(sim.captured.input_shape),
         "own_biases": sim.captured.own_biases,
     }
@@ -82,6 +83,7 @@ def _described(path: Path) -> dict[str, Any]:
             "recipe": Recipe(**schemes),
             "target_name": target(made["target"]).name,
             "allow_float": bool(made["allow_float"]),
+            "keep_float": tuple(map(str, made.get("keep_float", ()))),
             "input_shape": tuple(int(size) for size in made["input_shape"]),
             "own_biases": bool(made.get("own_biases", False)),
         }
@@ -97,6 +99,7 @@ def _without_ranges(
     recipe: Recipe,
     target_name: str,
     allow_float: bool,
+    keep_float: tuple[str, ...],
     input_shape: tuple[int, ...],
     own_biases: bool,
 ) -> SimulatedModel:
@@ -105,7 +108,7 @@ def _without_ranges(
     captured = capture(model, torch.zeros(1, *input_shape))
     if own_biases:
         captured = with_own_biases(captured, goal)
-    placement = place(captured.module, goal, allow_float=allow_float)
+    placement = place(captured.module, goal, allow_float=allow_float, keep_float=keep_float)
     kept = Observation(captured, placement, goal, statistics={}, pictures=0)
     quantizers = {}
     for site in placement.sites.values():

@@ -20,6 +20,7 @@ COMMANDS = (
     "app",
     "bench",
     "check",
+    "detector",
     "drag",
     "engine",
     "explain",

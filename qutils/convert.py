@@ -54,7 +54,9 @@ def convert(sim: SimulatedModel) -> GraphModule:
         elif isinstance(quantizer, FakeQuantize):
             _absorb(module, node, quantizer.qparams(), sim.target)
             _quantize_activation(module, node, quantizer.qparams())
-    _share(module, sim)
+    if not sim.target.follows_moves:
+        _share(module, sim)
+    _hand_forward(module, sim)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     _drop_unused_parameters(module)
@@ -162,6 +164,40 @@ def _share(module: GraphModule, sim: SimulatedModel) -> None:
         new.meta = dict(node.meta)
         quantized = new.args[0]
         node.replace_all_uses_with(new, delete_user_cb=lambda user, q=quantized: user is not q)
+
+
+def _hand_forward(module: GraphModule, sim: SimulatedModel) -> None:
+    """What a quantized ``cat`` reads unrounded gets the grid of the whole behind its own kernel.
+
+    Where the runtime follows moves, slices of one tensor are put on that grid together.
+    """
+    settled = {*sim.placement.shared, *sim.placement.float_nodes}
+    for node in list(module.graph.nodes):
+        if op_name(node) != "cat" or node.name not in sim.placement.sites:
+            continue
+        q = sim.quantizers[sim.placement.sites[node.name].name].qparams()
+        for part in node.all_input_nodes:
+            if not op_name(part).startswith("dequantize") and part.name not in settled:
+                pair = _pair(module, part, q, before=node)
+                pair.meta = dict(part.meta)
+                node.replace_input_with(part, pair)
+        if sim.target.follows_moves:
+            _requantize_before_slicing(module, node, q)
+
+
+def _requantize_before_slicing(module: GraphModule, cat: Node, q: QParams) -> None:
+    slices = [part for part in cat.all_input_nodes if op_name(part) == "slice"]
+    for source in {part.args[0]: None for part in slices}:
+        parts = [part for part in slices if part.args[0] is source]
+        if len(parts) < 2 or not isinstance(source, Node) or source.args[1:5] == _plain(q):
+            continue
+        pair = _pair(module, source, q, before=source.next)
+        pair.meta = dict(source.meta)
+        for part in parts:
+            with module.graph.inserting_before(cat):
+                own = module.graph.node_copy(part)
+            own.replace_input_with(source, pair)
+            cat.replace_input_with(part, own)
 
 
 def _drop_unused_parameters(module: GraphModule) -> None:

@@ -41,5 +41,7 @@ def command(
     overview = reports.make_reports(values, refresh=force)
     for name, run in overview.runs.items():
         click.echo(reports.outcome(name, run), err=bool(run.exit_code))
+    for name, why in overview.skipped.items():
+        click.echo(f"{name}: left as it is, {why}")
     click.echo(f"Overview: {overview.index}")
     ctx.exit(overview.exit_code)

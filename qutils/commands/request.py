@@ -72,12 +72,6 @@ class Request:
             return str(error)
         return ""
 
-    @property
-    def _keeps_float(self) -> bool:
-        from qutils.graph import target
-
-        return target(self.target).float_islands
-
     def check(self) -> None:
         """Refuse at once what could only fail at the end; no network is read for it.
 
@@ -112,11 +106,6 @@ class Request:
             raise InvalidInputError(
                 f"{self.without_kernels} To see what this setting costs: leave {self.out} away "
                 "and give --simulate-only."
-            )
-        if self.out is not None and self.allow_float and not self._keeps_float:
-            raise InvalidInputError(
-                f"files for {self.target} hold integer operators only: --allow-float is for "
-                "onnxruntime, executorch and others, or goes with --simulate-only"
             )
         if self.out is not None and not RUNTIMES[self.target].lacking:
             RUNTIMES[self.target].require_installed()

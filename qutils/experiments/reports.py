@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from qutils.errors import InvalidInputError
 from qutils.experiments import gallery, readme, results
 from qutils.experiments.formats import duration
-from qutils.experiments.parameters import read_parameters
+from qutils.experiments.parameters import read_notebook, read_parameters
 from qutils.experiments.plan import plan, reports_dir
 from qutils.experiments.reuse import load_reuse
 from qutils.experiments.runner import Run, run_notebook
@@ -24,6 +25,7 @@ class Overview:
 
     runs: Mapping[str, Run]
     index: Path
+    skipped: Mapping[str, str] = field(default_factory=dict)  # name -> why
 
     @property
     def exit_code(self) -> int:
@@ -59,11 +61,27 @@ def make_reports(
     given = shared_out(parameters, notebooks)
     for path in notebooks:
         plan(path, None, given[path])
-    runs = {}
+    runs: dict[str, Run] = {}
+    skipped: dict[str, str] = {}
     for number, path in enumerate(notebooks, 1):
         print(f"[{number}/{len(notebooks)}] {path.name}", file=sys.stderr, flush=True)
-        runs[path.stem] = run_notebook(path, None, given[path], refresh=refresh)
-    return Overview(runs, rebuild())
+        if why := lacking(path):
+            skipped[path.stem] = why
+        else:
+            runs[path.stem] = run_notebook(path, None, given[path], refresh=refresh)
+    return Overview(runs, rebuild(), skipped)
+
+
+def lacking(notebook: Path) -> str:
+    """Why a report cannot be made here: optional packages that its notebook names in its metadata.
+
+    ``{"qutils": {"needs": ["ultralytics"], "install": "make detection"}}``; empty if all are here.
+    """
+    about = read_notebook(notebook).metadata.get("qutils", {})
+    missing = [name for name in about.get("needs", []) if find_spec(name) is None]
+    if not missing:
+        return ""
+    return f"{', '.join(missing)} not installed ({about.get('install', 'pip install')})"
 
 
 def outcome(name: str, run: Run) -> str:

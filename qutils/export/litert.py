@@ -2,25 +2,26 @@
 
 Operators are written one by one, so that scales and integers in the file are exactly those of the
 reference graph. The file takes and gives float32 in PyTorch's order ``[N, C, ...]``: QUANTIZE
-stands in front, DEQUANTIZE at the end, and between them everything is int8. Its batch size is open:
+stands in front, DEQUANTIZE at the end, and between them everything is int8, but for what placement
+kept in float, which has a pair of its own around it. Its batch size is open:
 ``resize_tensor_input`` sets it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from torch.fx import GraphModule, Node
 
 from qutils.convert import convert
-from qutils.errors import UnsupportedError
 from qutils.export.tflite import Grid
-from qutils.export.tflite_layers import LAYERS, Emit
+from qutils.export.tflite_layers import LAYERS, REAL_LAYERS, Emit
 from qutils.export.tflite_moves import MOVES
 from qutils.export.tflite_values import Value, Writer, unsupported
 from qutils.files import atomic_path
-from qutils.graph.nodes import argument, clip_range, is_float, op_name
+from qutils.graph.nodes import argument, clip_range, is_float, made_by, op_name
 from qutils.simulate import SimulatedModel
 
 EMITTERS: dict[str, Emit] = {**LAYERS, **MOVES}
@@ -30,6 +31,7 @@ _FIXED = {
     "softmax": Grid((1 / 256,), -128),
     "log_softmax": Grid((16 / 256,), 127),
 }
+_QUANTIZES = ("quantize_per_tensor", "quantize_per_channel")
 _CLIPS = {(0.0, float("inf")): "RELU", (0.0, 6.0): "RELU6"}
 
 
@@ -45,14 +47,20 @@ def export_litert(sim: SimulatedModel, path: Path) -> Path:
     Source: TensorFlow Lite 8-bit quantization specification; ``schema.fbs``, version 3.
     """
     sim.target.require_kernels(sim.recipe)
-    data = to_tflite(convert(sim), sim.captured.input_shape)
+    data = to_tflite(convert(sim), sim.captured.input_shape, sim.placement.float_nodes)
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(data)
     return Path(path)
 
 
-def to_tflite(module: GraphModule, input_shape: tuple[int, ...]) -> bytes:
-    """Translate a reference Q/DQ graph ``[N, *input_shape] -> [N, ...]``."""
+def to_tflite(
+    module: GraphModule, input_shape: tuple[int, ...], in_float: Collection[str] = ()
+) -> bytes:
+    """Translate a reference Q/DQ graph ``[N, *input_shape] -> [N, ...]``.
+
+    Args:
+        in_float: nodes that compute in float although there are integer kernels for them.
+    """
     w = Writer(module, input_shape)
     inputs: list[int] = []
     for node in module.graph.nodes:
@@ -60,47 +68,64 @@ def to_tflite(module: GraphModule, input_shape: tuple[int, ...]) -> bytes:
         if node.op == "placeholder":
             tensor = w.flat.tensor(w.shapes[node.name], "float32", name="input", open_axis=0)
             inputs.append(tensor)
+            w.values[node.name] = Value(tensor, w.shapes[node.name], None)
         elif op.startswith("quantize_per"):
-            w.values[node.name] = _quantized(w, node, inputs)
+            w.values[node.name] = w.requantized(w.read(node.args[0]), _grid(node))
         elif op.startswith("dequantize_per"):
             if w.stored(node) is None:
                 w.values[node.name] = w.read(node.args[0])
         elif node.op == "call_function" and is_float(node) and node.name not in w.values:
-            _compute(w, node)
+            grid = None if node.name in in_float else _grid_behind(w, node)
+            if grid is None:
+                _compute_real(w, node)
+            else:
+                _compute(w, node, grid)
         elif node.op == "output":
             return w.flat.to_bytes(inputs, [_output(w, node.args[0])])
     raise AssertionError("a graph without output")
 
 
-def _quantized(w: Writer, node: Node, inputs: list[int]) -> Value:
-    """What a ``quantize`` gives: the input as int8, or what the operator in front wrote."""
-    source: Any = node.args[0]
-    grid = _grid(node)
-    if source.op == "placeholder":
-        shape = w.shapes[node.name]
-        return w.emit("QUANTIZE", inputs, shape, grid, "QuantizeOptions")
-    return w.requantized(w.read(source), grid)
+def _grid_behind(w: Writer, node: Node) -> Grid | None:
+    """The grid of an integer kernel's result; None where an operand or the result is float."""
+    grids = {_grid(user) for user in _clips(node)[-1].users if op_name(user) in _QUANTIZES}
+    operands = [n for n in node.all_input_nodes if is_float(n)]
+    integers = all(w.stored(n) is not None or w.values[n.name].grid is not None for n in operands)
+    return grids.pop() if len(grids) == 1 and integers else None
 
 
-def _compute(w: Writer, node: Node) -> None:
+def _clips(node: Node) -> list[Node]:
+    """The node, and the activations behind it that a kernel can absorb."""
+    found = [node]
+    while len(found[-1].users) == 1:
+        user = next(iter(found[-1].users))
+        if clip_range(user)[0] != 0:
+            break
+        found.append(user)
+    return found
+
+
+def _compute(w: Writer, node: Node, grid: Grid) -> None:
     """Write an operator with its result on the grid of the ``quantize`` behind it."""
-    clips, last = [], node
-    while len(last.users) == 1 and clip_range(user := next(iter(last.users)))[0] == 0:
-        clips.append(user)
-        last = user
-    grids = {_grid(user) for user in last.users if op_name(user).startswith("quantize_per")}
     op = op_name(node)
-    if len(grids) != 1 or len(grids) < len({op_name(user) for user in last.users}):
-        raise unsupported(node, "its result stays in float; the file holds integer operators only")
-    grid = grids.pop()
     if op not in EMITTERS:
         raise unsupported(node, "there is no integer kernel")
     if _FIXED.get(op, grid) != grid:
         raise unsupported(node, f"its result has scale {_FIXED[op].scale[0]} and no other")
-    made = EMITTERS[op](w, node, grid)
-    for clip in clips:
-        made = _clipped(w, clip, made)
-        w.values[clip.name] = made
+    made = w.values[node.name] = EMITTERS[op](w, node, grid)
+    for clip in _clips(node)[1:]:
+        made = w.values[clip.name] = _clipped(w, clip, made)
+
+
+def _compute_real(w: Writer, node: Node) -> None:
+    """Write an operator in float32."""
+    emit = {**EMITTERS, **REAL_LAYERS}.get(op_name(node))
+    if emit is None and clip_range(node) not in _CLIPS:
+        raise unsupported(made_by(node), "no float kernel of it is known here")
+    w.real = True
+    try:
+        made = emit(w, node, None) if emit else _clipped(w, node, w.read(node.args[0]))
+    finally:
+        w.real = False
     w.values[node.name] = made
 
 
@@ -119,9 +144,9 @@ def _grid(node: Node) -> Grid:
 
 
 def _output(w: Writer, node: Any) -> int:
-    """DEQUANTIZE of the last value, in PyTorch's order."""
-    if node.name not in w.values:
-        raise UnsupportedError("LiteRT hands out integers: this graph ends in a float operator")
+    """The last value in PyTorch's order, dequantized where it is integers."""
     value = w.arranged(w.read(node), last=False)
-    tensor = w.flat.tensor(value.shape, "float32", name="output", open_axis=0)
-    return w.flat.operator("DEQUANTIZE", (value.tensor,), tensor, "DequantizeOptions")
+    if value.grid is not None:
+        tensor = w.flat.tensor(value.shape, "float32", name="output", open_axis=0)
+        return w.flat.operator("DEQUANTIZE", (value.tensor,), tensor, "DequantizeOptions")
+    return w.flat.expose(value.tensor, "output")

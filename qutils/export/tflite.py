@@ -100,6 +100,13 @@ class FlatModel:
         self._tensors.append(tensor)
         return len(self._tensors) - 1
 
+    def expose(self, tensor: int, name: str) -> int:
+        """Name a tensor that the file hands out, its batch open; returns its index."""
+        table = self._tensors[tensor]
+        table.name = name
+        table.shapeSignature = np.array([-1, *table.shape[1:]], np.int32)
+        return tensor
+
     def constant(self, values: NDArray[Any], grid: Grid | None = None) -> int:
         """A stored tensor; equal ones are stored once."""
         data = np.ascontiguousarray(values)

@@ -1,4 +1,4 @@
-"""Operators that compute, as LiteRT's int8 kernels: LAYERS."""
+"""Operators that compute, as LiteRT's int8 kernels or its float ones: LAYERS."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from qutils.export.tflite import Grid
 from qutils.export.tflite_values import Stored, Value, Writer, place_of, unsupported
 from qutils.graph.nodes import argument, op_name
 
-#: Writes one node, whose result has the given grid.
-Emit = Callable[[Writer, Node, Grid], Value]
+#: Writes one node, whose result has the given grid; in float32 if that is None.
+Emit = Callable[[Writer, Node, Grid | None], Value]
 Pads = Sequence[tuple[int, int]]  # before and behind, of each axis in space
 _SAME, _VALID = 0, 1  # of the format's Padding
-_LOWEST = -128
+#: What a border holds that no maximum sees, among integers and in float.
+_LOWEST = np.array([-128], np.int8), np.array([np.finfo(np.float32).min], np.float32)
 
 
-def conv(w: Writer, node: Node, grid: Grid) -> Value:
+def conv(w: Writer, node: Node, grid: Grid | None) -> Value:
     """Convolution over one or two axes, in groups, or of each channel by itself."""
     weights = w.stored(node.args[1])
     assert weights is not None
     x = with_height(w, w.read(node.args[0]))
-    kernel = weights.integers.shape[2:]
-    square = weights.integers.reshape(*weights.integers.shape[:2], *_two(kernel, 1))
+    kernel = weights.values.shape[2:]
+    square = weights.values.reshape(*weights.values.shape[:2], *_two(kernel, 1))
     bias = w.stored(argument(node, 2))
     made = _convolve(
         w,
         x,
         Stored(square, weights.grid),
-        None if bias is None else bias.integers,
+        None if bias is None else bias.values,
         w.shapes[node.name],
         grid,
         stride=_two(_each(argument(node, 3, 1), kernel), 1),
@@ -44,7 +45,7 @@ def conv(w: Writer, node: Node, grid: Grid) -> Value:
     return without_height(w, made, w.shapes[node.name])
 
 
-def average_pool(w: Writer, node: Node, grid: Grid) -> Value:
+def average_pool(w: Writer, node: Node, grid: Grid | None) -> Value:
     """The mean of each window, as a convolution of each channel by ones of scale ``1 / n``.
 
     AVERAGE_POOL_2D keeps its input's scale and rounds on it; the convolution rounds once, on the
@@ -55,12 +56,17 @@ def average_pool(w: Writer, node: Node, grid: Grid) -> Value:
     padding = _each(argument(node, 3, 0), kernel)
     if any(padding) and not argument(node, 5, True):
         raise unsupported(node, "count_include_pad=False changes the divisor at the border")
+    if argument(node, 6) is not None:
+        raise unsupported(node, "divisor_override: it divides by the size of the window")
     x = with_height(w, w.read(node.args[0]))
-    ones = np.ones((x.shape[1], 1, *_two(kernel, 1)), np.int8)
+    shape, share = (x.shape[1], 1, *_two(kernel, 1)), float(np.float32(1 / math.prod(kernel)))
+    ones = Stored(np.ones(shape, np.int8), Grid((share,)))
+    if grid is None:
+        ones = Stored(np.full(shape, share, np.float32), None)
     made = _convolve(
         w,
         x,
-        Stored(ones, Grid((float(np.float32(1 / math.prod(kernel))),))),
+        ones,
         None,
         _planned(w, node, kernel, stride, padding),
         grid,
@@ -78,7 +84,7 @@ def _convolve(
     weights: Stored,  # [O, I, H, W]
     bias: NDArray[Any] | None,
     shape: tuple[int, ...],
-    grid: Grid,
+    grid: Grid | None,
     *,
     stride: Sequence[int],
     pads: Pads,
@@ -86,18 +92,15 @@ def _convolve(
     depthwise: bool,
 ) -> Value:
     """CONV_2D or DEPTHWISE_CONV_2D with padding of its own where the format knows it."""
-    spans = [d * (k - 1) + 1 for d, k in zip(dilation, weights.integers.shape[2:], strict=True)]
+    spans = [d * (k - 1) + 1 for d, k in zip(dilation, weights.values.shape[2:], strict=True)]
     x, padding = padded(w, x, spans, stride, pads)
     if depthwise:  # [O, 1, H, W] -> [1, H, W, O]
-        filters, axis = weights.integers.transpose(1, 2, 3, 0), 3
+        filters, axis = weights.values.transpose(1, 2, 3, 0), 3
     else:  # [O, I, H, W] -> [O, H, W, I]
-        filters, axis = weights.integers.transpose(0, 2, 3, 1), 0
-    outputs = len(weights.integers)
-    inputs = (
-        x.tensor,
-        w.flat.constant(filters, Grid(weights.grid.scale, axis=axis)),
-        _bias(w, x.grid, weights, bias),
-    )
+        filters, axis = weights.values.transpose(0, 2, 3, 1), 0
+    outputs = len(weights.values)
+    of_filters = weights.grid and Grid(weights.grid.scale, axis=axis)
+    inputs = (x.tensor, w.flat.constant(filters, of_filters), _bias(w, x.grid, weights, bias))
     places = {
         "padding": padding,
         "strideH": stride[0],
@@ -118,36 +121,44 @@ def _convolve(
     )
 
 
-def linear(w: Writer, node: Node, grid: Grid) -> Value:
+def linear(w: Writer, node: Node, grid: Grid | None) -> Value:
     """FULLY_CONNECTED: weights ``[O, I]``."""
     weights, bias = w.stored(node.args[1]), w.stored(argument(node, 2))
     assert weights is not None
     x = w.read(node.args[0])
     inputs = (
         x.tensor,
-        w.flat.constant(weights.integers, weights.grid),
-        _bias(w, x.grid, weights, None if bias is None else bias.integers),
+        w.flat.constant(weights.values, weights.grid),
+        _bias(w, x.grid, weights, None if bias is None else bias.values),
     )
     shape = w.shapes[node.name]
     return w.emit("FULLY_CONNECTED", inputs, shape, grid, "FullyConnectedOptions")
 
 
-def _bias(w: Writer, source: Grid, weights: Stored, bias: NDArray[Any] | None) -> int:
-    """An int32 bias ``[O]`` of scale ``scale(input) scale(weight)``; zeros where there is none."""
-    integers = np.zeros(len(weights.integers), np.int32) if bias is None else bias
+def _bias(w: Writer, source: Grid | None, weights: Stored, bias: NDArray[Any] | None) -> int:
+    """An int32 bias ``[O]`` of scale ``scale(input) scale(weight)``; zeros where there is none.
+
+    Float32 behind float weights.
+    """
+    if source is None or weights.grid is None:
+        zeros = np.zeros(len(weights.values), np.float32)
+        return w.flat.constant(zeros if bias is None else bias)
+    integers = np.zeros(len(weights.values), np.int32) if bias is None else bias
     scale = np.float32(source.scale[0]) * np.array(weights.grid.scale, np.float32)
     return w.flat.constant(integers, Grid(tuple(scale.tolist())))
 
 
-def global_average(w: Writer, node: Node, grid: Grid) -> Value:
+def global_average(w: Writer, node: Node, grid: Grid | None) -> Value:
     """MEAN over both axes in space."""
+    if set(argument(node, 1)) != {1}:
+        raise unsupported(node, "it pools to one value, not to several windows")
     x = w.arranged(w.read(node.args[0]), last=True)
     inputs = (x.tensor, w.flat.integers((1, 2)))
     shape = (*x.shape[:2], 1, 1)
     return w.emit("MEAN", inputs, shape, grid, "ReducerOptions", last=True, keepDims=True)
 
 
-def max_pool(w: Writer, node: Node, grid: Grid) -> Value:
+def max_pool(w: Writer, node: Node, grid: Grid | None) -> Value:
     """MAX_POOL_2D; a border that it cannot add itself holds the lowest integer."""
     kernel = _each(node.args[1], w.shapes[node.name][2:])
     stride = _each(argument(node, 2) or kernel, kernel)
@@ -158,7 +169,7 @@ def max_pool(w: Writer, node: Node, grid: Grid) -> Value:
     x = with_height(w, w.read(node.args[0]))
     window, step = _two(kernel, 1), _two(stride, 1)
     pads = _two([(p, p) for p in padding], (0, 0))
-    x, own = padded(w, x, window, step, pads, fill=_LOWEST)
+    x, own = padded(w, x, window, step, pads, fill=_LOWEST[x.grid is None])
     made = w.emit(
         "MAX_POOL_2D",
         (x.tensor,),
@@ -175,9 +186,12 @@ def max_pool(w: Writer, node: Node, grid: Grid) -> Value:
     return w.requantized(without_height(w, made, shape), grid)
 
 
-def two_operands(w: Writer, node: Node, grid: Grid) -> Value:
-    """ADD or MUL, with broadcasting; what is stored is brought into the other's order."""
-    code, options = {"add": ("ADD", "AddOptions"), "mul": ("MUL", "MulOptions")}[op_name(node)]
+def two_operands(w: Writer, node: Node, grid: Grid | None) -> Value:
+    """ADD, SUB, MUL or DIV, with broadcasting; what is stored is brought into the other's order."""
+    if node.kwargs.get("alpha", 1) != 1 or node.kwargs.get("rounding_mode"):
+        raise unsupported(node, f"not with {dict(node.kwargs)}")
+    code = op_name(node).upper()
+    options = f"{code.capitalize()}Options"
     shape = w.shapes[node.name]
     computed = [w.read(a) for a in node.args[:2] if w.stored(a) is None]
     last = any(value.last for value in computed)
@@ -193,11 +207,11 @@ def _operand(w: Writer, node: Any, rank: int, last: bool) -> int:
             value = w.arranged(value, last=False)
             value = w.reshaped(value, (1,) * (rank - len(value.shape)) + value.shape, growing=None)
         return w.arranged(value, last).tensor
-    integers = stored.integers.reshape((1,) * (rank - stored.integers.ndim) + stored.integers.shape)
+    integers = stored.values.reshape((1,) * (rank - stored.values.ndim) + stored.values.shape)
     return w.flat.constant(np.moveaxis(integers, 1, -1) if last else integers, stored.grid)
 
 
-def concatenate(w: Writer, node: Node, grid: Grid) -> Value:
+def concatenate(w: Writer, node: Node, grid: Grid | None) -> Value:
     """CONCATENATION, each part requantized to the output's grid first, as the kernel asks."""
     parts = [w.read(part) for part in argument(node, 0)]
     last = any(part.last for part in parts)
@@ -212,20 +226,35 @@ def concatenate(w: Writer, node: Node, grid: Grid) -> Value:
 def pointwise(code: str, options: str = "", **values: Any) -> Emit:
     """An operator of one tensor, value by value."""
 
-    def emit(w: Writer, node: Node, grid: Grid) -> Value:
+    def emit(w: Writer, node: Node, grid: Grid | None) -> Value:
         x = w.read(node.args[0])
         return w.emit(code, (x.tensor,), x.shape, grid, options, last=x.last, **values)
 
     return emit
 
 
-def leaky_relu(w: Writer, node: Node, grid: Grid) -> Value:
+def matmul(w: Writer, node: Node, grid: Grid | None) -> Value:
+    """BATCH_MATMUL of two tensors of one rank, from 2 on."""
+    one, other = (w.arranged(w.read(a), last=False) for a in node.args[:2])
+    if len(one.shape) != len(other.shape) or len(one.shape) < 2:
+        raise unsupported(node, f"ranks {len(one.shape)} and {len(other.shape)} differ")
+    inputs = (one.tensor, other.tensor)
+    return w.emit("BATCH_MATMUL", inputs, w.shapes[node.name], grid, "BatchMatMulOptions")
+
+
+def leaky_relu(w: Writer, node: Node, grid: Grid | None) -> Value:
     """LEAKY_RELU."""
     slope = float(argument(node, 1, 0.01))
     return pointwise("LEAKY_RELU", "LeakyReluOptions", alpha=slope)(w, node, grid)
 
 
-def softmax(w: Writer, node: Node, grid: Grid) -> Value:
+def gelu(w: Writer, node: Node, grid: Grid | None) -> Value:
+    """GELU, exact or by the hyperbolic tangent."""
+    approximate = node.kwargs.get("approximate", "none") == "tanh"
+    return pointwise("GELU", "GeluOptions", approximate=approximate)(w, node, grid)
+
+
+def softmax(w: Writer, node: Node, grid: Grid | None) -> Value:
     """SOFTMAX or LOG_SOFTMAX, which the kernels compute along the axis that lies last."""
     x = w.read(node.args[0])
     rank = len(x.shape)
@@ -261,12 +290,12 @@ def padded(
     window: Sequence[int],
     stride: Sequence[int],
     pads: Pads,
-    fill: int | None = None,
+    fill: NDArray[Any] | None = None,
 ) -> tuple[Value, int]:
     """The value and the format's padding: SAME where it is what is asked, else PAD and VALID.
 
     Args:
-        fill: the integer around; the zero point, which is 0, if None.
+        fill: the value around, ``[1]``; real zeros if None.
     """
     if not any(before or behind for before, behind in pads):
         return x, _VALID
@@ -278,7 +307,7 @@ def padded(
     inputs = [x.tensor, w.flat.constant(amounts)]
     code, options = "PAD", "PadOptions"
     if fill is not None:
-        inputs.append(w.flat.constant(np.array([fill], np.int8), x.grid))
+        inputs.append(w.flat.constant(fill, x.grid))
         code, options = "PADV2", "PadV2Options"
     return w.emit(code, inputs, shape, x.grid, options, last=True), _VALID
 
@@ -339,4 +368,16 @@ LAYERS: dict[str, Emit] = {
     "leaky_relu": leaky_relu,
     "softmax": softmax,
     "log_softmax": softmax,
+}
+#: Those that are written in float only.
+REAL_LAYERS: dict[str, Emit] = {
+    "sub": two_operands,
+    "div": two_operands,
+    "matmul": matmul,
+    "bmm": matmul,
+    "relu6": pointwise("RELU6"),
+    "tanh": pointwise("TANH"),
+    "exp": pointwise("EXP", "ExpOptions"),
+    "gelu": gelu,
+    "hardswish": pointwise("HARD_SWISH", "HardSwishOptions"),
 }

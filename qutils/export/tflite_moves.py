@@ -15,7 +15,7 @@ from qutils.graph.nodes import argument, op_name
 _REFLECT = 0  # of the format's MirrorPadMode
 
 
-def reshape(w: Writer, node: Node, grid: Grid) -> Value:
+def reshape(w: Writer, node: Node, grid: Grid | None) -> Value:
     """RESHAPE of the channels-second order, which is the one that the graph means."""
     x = w.read(node.args[0])
     if x.last and not w.lies_alike(x):
@@ -23,7 +23,7 @@ def reshape(w: Writer, node: Node, grid: Grid) -> Value:
     return w.reshaped(x, w.shapes[node.name], growing=w.growing(node))
 
 
-def permute(w: Writer, node: Node, grid: Grid) -> Value:
+def permute(w: Writer, node: Node, grid: Grid | None) -> Value:
     """TRANSPOSE."""
     x = w.arranged(w.read(node.args[0]), last=False)
     rank = len(x.shape)
@@ -38,7 +38,7 @@ def permute(w: Writer, node: Node, grid: Grid) -> Value:
     return w.emit("TRANSPOSE", inputs, shape, x.grid, "TransposeOptions")
 
 
-def expand(w: Writer, node: Node, grid: Grid) -> Value:
+def expand(w: Writer, node: Node, grid: Grid | None) -> Value:
     """Nothing: sums and products read the smaller tensor, and broadcast it themselves."""
     x = w.read(node.args[0])
     readers = _readers(node)
@@ -55,7 +55,7 @@ def _readers(node: Node) -> list[Node]:
     return found
 
 
-def cut(w: Writer, node: Node, grid: Grid) -> Value:
+def cut(w: Writer, node: Node, grid: Grid | None) -> Value:
     """STRIDED_SLICE, which leaves the batch open as SLICE does not."""
     x, shape = w.read(node.args[0]), w.shapes[node.name]
     rank = len(shape)
@@ -84,7 +84,7 @@ def cut(w: Writer, node: Node, grid: Grid) -> Value:
     )
 
 
-def pad(w: Writer, node: Node, grid: Grid) -> Value:
+def pad(w: Writer, node: Node, grid: Grid | None) -> Value:
     """PAD with real zeros, or MIRROR_PAD."""
     x, shape = w.read(node.args[0]), w.shapes[node.name]
     rank = len(shape)
@@ -98,6 +98,8 @@ def pad(w: Writer, node: Node, grid: Grid) -> Value:
         amounts[place] = flat[2 * index : 2 * index + 2]
     inputs = (x.tensor, w.flat.constant(amounts))
     if mode == "constant":
+        if argument(node, 3 if op_name(node) == "pad" else 2, 0):
+            raise unsupported(node, "it pads with something else than 0")
         return w.emit("PAD", inputs, shape, x.grid, "PadOptions", last=x.last)
     if mode == "reflect":
         options: dict[str, Any] = {"last": x.last, "mode": _REFLECT}
@@ -105,7 +107,7 @@ def pad(w: Writer, node: Node, grid: Grid) -> Value:
     raise unsupported(node, f"it pads by mode {mode!r}; 'constant' and 'reflect' have kernels")
 
 
-def enlarge(w: Writer, node: Node, grid: Grid) -> Value:
+def enlarge(w: Writer, node: Node, grid: Grid | None) -> Value:
     """RESIZE_NEAREST_NEIGHBOR."""
     x, shape = w.arranged(w.read(node.args[0]), last=True), w.shapes[node.name]
     inputs = (x.tensor, w.flat.integers(shape[2:]))
@@ -113,7 +115,7 @@ def enlarge(w: Writer, node: Node, grid: Grid) -> Value:
     return w.emit("RESIZE_NEAREST_NEIGHBOR", inputs, shape, x.grid, options, last=True)
 
 
-def pixel_shuffle(w: Writer, node: Node, grid: Grid) -> Value:
+def pixel_shuffle(w: Writer, node: Node, grid: Grid | None) -> Value:
     """``[N, C r r, H, W] -> [N, C, H r, W r]``, as RESHAPE, TRANSPOSE, RESHAPE."""
     x, shape = w.arranged(w.read(node.args[0]), last=False), w.shapes[node.name]
     n, _, height, width = x.shape

@@ -24,12 +24,12 @@ from qutils.graph.nodes import argument, attribute, layer_of, op_name
 class Value:
     """A tensor of the file. ``shape`` is PyTorch's ``[N, C, ...]``, for one picture.
 
-    With ``last`` it lies as ``[N, ..., C]``.
+    With ``last`` it lies as ``[N, ..., C]``; without ``grid`` it holds float32.
     """
 
     tensor: int
     shape: tuple[int, ...]
-    grid: Grid
+    grid: Grid | None
     last: bool = False
 
     @property
@@ -40,10 +40,10 @@ class Value:
 
 @dataclass(frozen=True)
 class Stored:
-    """Integers that the graph stores, int8 or int32, and their grid along axis 0."""
+    """What the graph stores: int8 or int32 and their grid along axis 0, or float32."""
 
-    integers: NDArray[Any]
-    grid: Grid
+    values: NDArray[Any]
+    grid: Grid | None
 
 
 def channels_last(axes: Sequence[int]) -> tuple[int, ...]:
@@ -66,20 +66,30 @@ def place_of(axis: int, rank: int, last: bool) -> int:
 
 
 class Writer:
-    """Writes a reference Q/DQ graph operator by operator; holds what was written."""
+    """Writes a reference Q/DQ graph operator by operator; holds what was written.
+
+    While ``real`` is set, what is read comes in float32, dequantized where it lies as integers.
+    """
 
     def __init__(self, module: GraphModule, input_shape: tuple[int, ...]) -> None:
         self.module, self.flat = module, FlatModel()
+        self.real = False
         self.values: dict[str, Value] = {}
+        self._reals: dict[int, Value] = {}  # by tensor: dequantized once, whoever reads it
         self.shapes = _shapes(module, torch.zeros(1, *input_shape))
         self._twice = _shapes(module, torch.zeros(2, *input_shape))
 
     def read(self, node: Any) -> Value:
         """The activation that a node stands for, computed or stored."""
-        if node.name not in self.values and (stored := self.stored(node)) is not None:
-            tensor = self.flat.constant(stored.integers, stored.grid)
-            self.values[node.name] = Value(tensor, stored.integers.shape, stored.grid)
-        return self.values[node.name]
+        if (stored := self.stored(node)) is not None:
+            tensor = self.flat.constant(stored.values, stored.grid)
+            return Value(tensor, stored.values.shape, stored.grid)
+        value = self.values[node.name]
+        if not self.real or value.grid is None:
+            return value
+        if value.tensor not in self._reals:
+            self._reals[value.tensor] = self.requantized(value, None)
+        return self._reals[value.tensor]
 
     def growing(self, node: Node) -> int | None:
         """The axis of a node's value that grows with the batch."""
@@ -87,7 +97,12 @@ class Writer:
         return next((axis for axis, (one, two) in enumerate(pairs) if one != two), None)
 
     def stored(self, node: Any) -> Stored | None:
-        """The integers behind a ``dequantize`` of something stored, as int8; None if computed."""
+        """The integers behind a ``dequantize`` of something stored, as int8; None if computed.
+
+        While ``real`` is set, the float32 values that they mean, or that are stored as such.
+        """
+        if self.real:
+            return self._stored_real(node)
         if not isinstance(node, Node) or not op_name(node).startswith("dequantize"):
             return None
         source, scale, zero_point = (argument(node, place) for place in range(3))
@@ -103,20 +118,38 @@ class Writer:
         zero_point -= moved
         return Stored(integers, Grid((float(scale),), int(zero_point)))
 
+    def _stored_real(self, node: Any) -> Stored | None:
+        if isinstance(node, int | float):
+            return Stored(np.array(node, np.float32), None)
+        if not isinstance(node, Node):
+            return None
+        if node.op == "get_attr":
+            value = attribute(self.module, str(node.target))
+        elif op_name(node).startswith("dequantize") and node.args[0].op == "get_attr":  # type: ignore[union-attr]
+            value = node.target(*map(self._attribute, node.args), **node.kwargs)  # type: ignore[operator]
+        else:
+            return None
+        return Stored(value.detach().float().contiguous().numpy(), None)
+
+    def _attribute(self, operand: Any) -> Any:
+        is_node = isinstance(operand, Node)
+        return attribute(self.module, str(operand.target)) if is_node else operand
+
     def emit(
         self,
         code: str,
         inputs: Sequence[int],
         shape: Sequence[int],
-        grid: Grid,
+        grid: Grid | None,
         options: str = "",
         *,
         last: bool = False,
         **values: Any,
     ) -> Value:
-        """Append an operator whose int8 result has this (PyTorch) shape."""
+        """Append an operator whose result, int8 or float32, has this (PyTorch) shape."""
         made = Value(-1, tuple(shape), grid, last)
-        output = self.flat.tensor(made.lies, "int8", grid, last=last)
+        kind = "float32" if grid is None else "int8"
+        output = self.flat.tensor(made.lies, kind, grid, last=last)
         return replace(made, tensor=self.flat.operator(code, inputs, output, options, **values))
 
     def arranged(self, value: Value, last: bool) -> Value:
@@ -157,19 +190,20 @@ class Writer:
             newShape=new_shape,
         )
 
-    def requantized(self, value: Value, grid: Grid) -> Value:
-        """The value on another grid."""
+    def requantized(self, value: Value, grid: Grid | None) -> Value:
+        """The value on another grid; in float32 if that is None."""
         if value.grid == grid:
             return value
-        return self.emit(
-            "QUANTIZE", (value.tensor,), value.shape, grid, "QuantizeOptions", last=value.last
-        )
+        code, options = "QUANTIZE", "QuantizeOptions"
+        if grid is None:
+            code, options = "DEQUANTIZE", "DequantizeOptions"
+        return self.emit(code, (value.tensor,), value.shape, grid, options, last=value.last)
 
 
 def unsupported(node: Node, why: str) -> UnsupportedError:
     """An error that names operator and module."""
     return UnsupportedError(
-        f"LiteRT cannot run aten.{op_name(node)} in module {layer_of(node)!r} in integers: {why}"
+        f"LiteRT cannot run aten.{op_name(node)} in module {layer_of(node)!r}: {why}"
     )
 
 

@@ -9,6 +9,7 @@ from qutils.figures.calibration import (
     calibration_sources,
 )
 from qutils.figures.choice import objective_curves, sqnr_by_observer
+from qutils.figures.detection import boxes_on_pictures, detector_files, sqnr_by_part
 from qutils.figures.explain import time_by_operator
 from qutils.figures.granularity import (
     accuracy_vs_granularity,
@@ -43,9 +44,11 @@ __all__ = [
     "accuracy_vs_observer",
     "accuracy_vs_size",
     "beyond_the_range",
+    "boxes_on_pictures",
     "calibration_curves",
     "calibration_sources",
     "clipping_ranges",
+    "detector_files",
     "folding_ranges",
     "folding_spread",
     "integer_twins",
@@ -65,6 +68,7 @@ __all__ = [
     "size_bars",
     "spread_by_fan_in",
     "sqnr_by_observer",
+    "sqnr_by_part",
     "sqnr_per_layer",
     "sqnr_vs_bits",
     "step_bars",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 from torch.fx import GraphModule, Node
 
-from qutils.errors import UnsupportedError
+from qutils.errors import UnsupportedError, known_names
 from qutils.graph.nodes import (
     argument,
     clip_range,
@@ -58,37 +59,58 @@ class Placement:
     """All sites of a graph.
 
     ``sites`` maps node names to the site that quantizes their value; pass-through nodes appear in
-    ``shared`` with the node whose site they keep. ``float_nodes`` stay in float; those at the very
-    end have no site.
+    ``shared`` with the node whose site they keep. ``float_nodes`` stay in float; those that no
+    integer kernel reads have no site. ``keep_float`` names the modules that were asked to.
     """
 
     sites: dict[str, Site]
     shared: dict[str, str]
     biases: tuple[Bias, ...]
     float_nodes: tuple[str, ...]
+    keep_float: tuple[str, ...] = ()
 
 
-def place(module: GraphModule, target: Target, *, allow_float: bool = False) -> Placement:
+def place(
+    module: GraphModule,
+    target: Target,
+    *,
+    allow_float: bool = False,
+    keep_float: Collection[str] = (),
+) -> Placement:
     """Plan the quantizers of a captured graph.
 
     Args:
         allow_float: keep operators without an integer kernel in float instead of refusing them.
+        keep_float: modules, ``head.decode`` say, whose layers and operators stay in float although
+            there are kernels for them.
 
     Raises:
+        InvalidInputError: no operator comes from a module of ``keep_float``; suggests the closest.
         UnsupportedError: operators have no integer kernel on the target; all are named, with the
             modules they came from.
     """
-    return _Planner(module, target, allow_float).plan()
+    kept = _known_modules(module, keep_float)
+    return _Planner(module, target, allow_float, kept).plan()
+
+
+def _known_modules(module: GraphModule, names: Collection[str]) -> tuple[str, ...]:
+    """The names, if each is a module that operators of the graph came from."""
+    paths = [layer_of(node).split(".") for node in module.graph.nodes if node.op == "call_function"]
+    known = dict.fromkeys(".".join(path[:n]) for path in paths for n in range(1, len(path) + 1))
+    return known_names("module", names, known) if names else ()
 
 
 class _Planner:
-    def __init__(self, module: GraphModule, target: Target, allow_float: bool) -> None:
-        self.module, self.target, self.allow_float = module, target, allow_float
+    def __init__(
+        self, module: GraphModule, target: Target, allow_float: bool, kept: tuple[str, ...]
+    ) -> None:
+        self.module, self.target, self.allow_float, self.kept = module, target, allow_float, kept
         self.sites: dict[str, Site] = {}
         self.shared: dict[str, str] = {}
         self.float_nodes: list[str] = []
         self.refused: list[Node] = []
         self.fused: set[str] = set()
+        self.gated: dict[str, Node] = {}  # products ``x sigmoid(x)``, and the layers of ``x``
         self.names: set[str] = set()
 
     def plan(self) -> Placement:
@@ -99,17 +121,25 @@ class _Planner:
                 self._visit(node)
         if self.refused and not self.allow_float:
             raise self._unsupported()
+        self._drop_gated()
         self._drop_addends()
+        self._drop_in_front_of_cat()
         self._drop_unread()
-        return Placement(self.sites, self.shared, tuple(self._biases()), tuple(self.float_nodes))
+        self._drop_between_floats()
+        biases = tuple(self._biases())
+        return Placement(self.sites, self.shared, biases, tuple(self.float_nodes), self.kept)
 
     def _visit(self, node: Node) -> None:
         op = op_name(node)
         weights = self._weight(node)
-        if op in self.target.weighted and weights is not None:
+        moves = op in self.target.pass_through and op not in self.target.fused
+        if self._is_kept(node) and not moves:
+            self.float_nodes.append(node.name)
+            self._add(node, "activation", layer_of(node))
+        elif op in self.target.weighted and weights is not None:
             self._add(weights, "weight", f"{layer_of(node)}.weight", axis_of=node)
             self._add(self._fuse(node), "activation", layer_of(node))
-        elif op in self.target.pass_through and _keeps_values(node):
+        elif self._passes_on(node):
             self._share(node)
         elif op in self.target.quantized and _is_integer_form(node):
             for source in float_inputs(node):
@@ -121,6 +151,10 @@ class _Planner:
             self.float_nodes.append(node.name)
             self._add(node, "activation", layer_of(node))
 
+    def _is_kept(self, node: Node) -> bool:
+        path = layer_of(node)
+        return any(path == name or path.startswith(f"{name}.") for name in self.kept)
+
     def _unsupported(self) -> UnsupportedError:
         computing = [
             node for node in self.refused if float_inputs(made_by(node))
@@ -130,14 +164,9 @@ class _Planner:
             f" and {len(named) - SPOKEN} more" * (len(named) > SPOKEN)
         )
         have, them = ("operator {} has", "it") if len(named) == 1 else ("operators {} have", "them")
-        mend = (
-            f"keep {them} in float with allow_float=True (--allow-float on the command line)"
-            if self.target.float_islands
-            else f"quantize for onnxruntime or executorch, whose files can keep {them} in float"
-        )
         return UnsupportedError(
-            f"{have.format(some)} no integer kernel on {self.target.name}: replace {them}, "
-            f"or {mend}"
+            f"{have.format(some)} no integer kernel on {self.target.name}: replace {them}, or keep "
+            f"{them} in float with allow_float=True (--allow-float on the command line)"
         )
 
     def _weight(self, node: Node) -> Node | None:
@@ -155,6 +184,17 @@ class _Planner:
         self._constant(source)
         origin = self.shared.get(source.name, source.name)
         self.shared[node.name] = origin
+
+    def _passes_on(self, node: Node) -> bool:
+        """Whether the node's result has the scale of what it reads."""
+        if op_name(node) == "cat":
+            return self._of_one_grid(node)
+        return op_name(node) in self.target.pass_through and _keeps_values(node)
+
+    def _of_one_grid(self, cat: Node) -> bool:
+        """Whether all parts have the scale of one tensor: what pooling makes of it, say."""
+        origins = {self.shared.get(part.name, part.name) for part in float_inputs(cat)}
+        return origins <= self.sites.keys() and len(origins) == 1
 
     def _fuse(self, node: Node) -> Node:
         """The last node of ``node`` and the activations that the kernel absorbs."""
@@ -178,17 +218,52 @@ class _Planner:
         fixed = self.target.fixed_ranges.get(op_name(node))
         self.sites[node.name] = Site(unique, role, node.name, layer, ceiling, fixed)
 
+    def _drop_gated(self) -> None:
+        """A layer whose kernel computes ``x sigmoid(x)`` rounds ``x`` and ``sigmoid(x)`` not."""
+        for node in self.module.graph.nodes:
+            if op_name(node) not in self.target.takes_in_silu or node.name in self.float_nodes:
+                continue
+            gates = [user for user in node.users if op_name(user) == "sigmoid"]
+            products = [user for user in node.users if op_name(user) == "mul"]
+            if len(node.users) != 2 or len(gates) != 1 or len(products) != 1:
+                continue
+            gate, product = gates[0], products[0]
+            if set(gate.users) == {product} and set(float_inputs(product)) == {node, gate}:
+                self.sites.pop(node.name, None)
+                self.sites.pop(gate.name, None)
+                self.gated[product.name] = node
+
     def _drop_addends(self) -> None:
         """A layer whose kernel takes in the sum behind it hands its result over unrounded."""
         for node in self.module.graph.nodes:
             if op_name(node) != "add" or node.name in self.float_nodes:
                 continue
             addends = float_inputs(node)
-            taken = [
-                a for a in addends if op_name(a) in self.target.takes_in_sums and len(a.users) == 1
-            ]
+            taken = [a for a in addends if len(a.users) == 1 and self._takes_in_sum(a)]
             if taken and len(addends) == 2 and all(a.op != "get_attr" for a in addends):
                 self.sites.pop(taken[0].name, None)
+
+    def _takes_in_sum(self, addend: Node) -> bool:
+        return op_name(addend) in self.target.takes_in_sums
+
+    def _drop_in_front_of_cat(self) -> None:
+        """What only a ``cat`` reads is rounded once, to the grid of the whole.
+
+        ``cat(round(x), ...) = round(cat(x, ...))`` on one grid; ``convert`` puts the quantizer
+        behind the layer that makes ``x``.
+        """
+        for node in self.module.graph.nodes:
+            if op_name(node) == "cat" and node.name in self.sites:
+                for part in float_inputs(node):
+                    if self._only_read_by(part, node):
+                        del self.sites[part.name]
+
+    def _only_read_by(self, part: Node, cat: Node) -> bool:
+        """Whether a kernel can hand ``part`` out on the grid of the ``cat``."""
+        site = self.sites.get(part.name)
+        own = site is not None and site.fixed is None and part.name not in self.fused
+        computed = part.op == "call_function" and part.name not in self.float_nodes
+        return own and computed and set(part.users) == {cat} and cat.name not in self.float_nodes
 
     def _drop_unread(self) -> None:
         """The network's output stays float behind float operators or a kernel with float output."""
@@ -206,6 +281,21 @@ class _Planner:
         only = len(last.users) == 1 and last.name in self.sites
         if only and op_name(last) in self.target.float_output:
             del self.sites[last.name]
+
+    def _drop_between_floats(self) -> None:
+        """What float operators alone read is not rounded, if what makes it can hand out float."""
+        read: set[str] = set()  # nodes whose values integer kernels read
+        for node in reversed(self.module.graph.nodes):
+            for user in node.users:
+                integer = user.op == "call_function" and user.name not in self.float_nodes
+                if user.name in self.shared:
+                    integer = user.name in read
+                if integer or (user.op == "output" and node.name not in self.float_nodes):
+                    read.add(node.name)
+        for node in self.module.graph.nodes:
+            hands_out = op_name(node) in self.target.float_output
+            if node.name not in read and (node.name in self.float_nodes or hands_out):
+                self.sites.pop(node.name, None)
 
     def _biases(self) -> list[Bias]:
         found: list[Bias] = []

@@ -16,14 +16,16 @@ class Target:
     ``weighted`` ops take int8 weights and a ``bias``: int32 of scale ``input * weight``, or float,
     added once the accumulator is scaled. ``quantized`` ops get an output scale of their own;
     ``pass_through`` ops keep their input's scale; a ``fused`` activation directly behind an op is
-    absorbed into that op's output range. The network may end in an op of ``float_output`` without
-    quantizing its result, and behind it in one of ``float_endings``, which turn logits into
-    probabilities and stay in float. Zero points of
+    absorbed into that op's output range. An op of ``float_output`` hands its result out in float
+    where the network ends or float operators alone read it. The network may end in one of
+    ``float_endings``, which turn logits into probabilities and stay in float. Zero points of
     ``symmetric_activations`` lie in the middle of the integers, which not every kernel takes;
     ``only_symmetric`` kernels take nothing else: int8 activations, -128..127 around 0. The
     kernel of an op of ``takes_in_sums`` adds another tensor before it rounds: between the op and an
-    ``add`` of its own nothing is quantized. The results of ops of ``fixed_ranges`` have that range
-    whatever calibration sees. Files without ``float_islands`` hold integer operators only.
+    ``add`` of its own nothing is quantized; that of an op of ``takes_in_silu`` computes
+    ``x sigmoid(x)`` of its result likewise. A runtime that ``follows_moves`` knows that what passes
+    values on keeps their scale; others are told by a pair behind each such op. The results of ops
+    of ``fixed_ranges`` have that range whatever calibration sees.
     """
 
     name: str
@@ -38,10 +40,11 @@ class Target:
     float_endings: tuple[str, ...] = ()
     symmetric_activations: bool = True
     takes_in_sums: tuple[str, ...] = ()
+    takes_in_silu: tuple[str, ...] = ()
+    follows_moves: bool = False
     fixed_ranges: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     only_symmetric: bool = False
     bias: Literal["int32", "float"] = "int32"
-    float_islands: bool = True
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """The recipe in the target's integers.
@@ -139,11 +142,17 @@ _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 TARGETS: dict[str, Target] = {
     # 7 bits leave the eighth of an int8 unused: two products then fit into 16 bits (``saturating``)
     "onnxruntime": replace(_ONNXRUNTIME, weight_bits=(7, 8)),
-    "openvino": replace(_ONNXRUNTIME, name="openvino", takes_in_sums=_CONVOLUTIONS),
+    "openvino": replace(
+        _ONNXRUNTIME,
+        name="openvino",
+        float_output=(*_CONVOLUTIONS, "linear"),
+        takes_in_sums=_CONVOLUTIONS,
+        takes_in_silu=_CONVOLUTIONS,
+        follows_moves=True,
+    ),
     "litert": replace(
         _ONNXRUNTIME,
         name="litert",
-        float_islands=False,
         weighted=("conv1d", "conv2d", "linear"),
         quantized=(*_ONNXRUNTIME.quantized, "softmax", "log_softmax"),
         pass_through=tuple(op for op in _SHAPES if op != "max_pool3d"),

@@ -180,8 +180,13 @@ def _of_value(value: Tensor) -> Unrounded:
     return Unrounded(lambda grid: grid.quantize(value), lambda: value)
 
 
-def concatenate(parts: Sequence[Quantized], axis: int = 0) -> Unrounded:
-    """Each part by its own table: ``qy = round(sx (qx - zx) / sy) + zy``."""
+def concatenate(parts: Sequence[Quantized], axis: int = 0) -> Quantized | Unrounded:
+    """Each part by its own table: ``qy = round(sx (qx - zx) / sy) + zy``.
+
+    Parts of one grid are only moved.
+    """
+    if all(_same(part.grid, parts[0].grid) for part in parts):
+        return Quantized(torch.cat([part.integers for part in parts], axis), parts[0].grid)
 
     def rounded(grid: Grid) -> Tensor:
         on_grid = [p.integers if _same(p.grid, grid) else grid.quantize(p.value()) for p in parts]

@@ -103,7 +103,12 @@ def _writable(sim: SimulatedModel) -> SimulatedModel:
     captured = with_own_biases(sim.captured, sim.target)
     if captured is sim.captured:
         return sim.copy()
-    placement = place(captured.module, sim.target, allow_float=bool(sim.placement.float_nodes))
+    placement = place(
+        captured.module,
+        sim.target,
+        allow_float=bool(sim.placement.float_nodes),
+        keep_float=sim.placement.keep_float,
+    )
     quantizers = copy.deepcopy(sim.quantizers)
     result = SimulatedModel(captured, placement, sim.target, sim.recipe, quantizers)
     result.graph_module.load_state_dict(sim.graph_module.state_dict(), strict=False)

@@ -22,12 +22,13 @@ from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from xml.etree import ElementTree
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from qutils.errors import UnsupportedError
+from qutils.errors import DataError, UnsupportedError
 from qutils.export.onnx_file import read_onnx
 from qutils.runtimes.base import Axis, Execution, Inner, Runtime, RuntimeOptions, check_batch
 from qutils.runtimes.cpu import saturates
@@ -38,6 +39,8 @@ from qutils.runtimes.signal_stack import signal_stack_kept
 _IDLE = frozenset({"Const", "Input", "Output"})
 #: Internal setting of the CPU plugin: whether quantized layers become integer kernels.
 _LOW_PRECISION = "LP_TRANSFORMS_MODE"
+#: Ending of OpenVINO's own files; the weights lie beside them, in a ``.bin``.
+_OWN = ".xml"
 #: Shapes of batch that stay compiled.
 _KEPT = 4
 
@@ -57,14 +60,17 @@ class OpenVino(Runtime):
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 1, exact: bool = True) -> Self:
-        """Load an ONNX file of one input and one output.
+        """Load an ONNX file of one input and one output, or one of OpenVINO's own (``.xml``).
 
         Raises:
             DataError: the file is missing, truncated or corrupt.
             UnsupportedError: an operator or interface that this runtime cannot run.
         """
         options = RuntimeOptions(threads, exact)
-        read_onnx(path, external=False)  # of a broken file OpenVINO tells by a page of formats
+        if Path(path).suffix == _OWN:
+            _check_own(Path(path))
+        else:
+            read_onnx(path, external=False)  # of a broken file OpenVINO tells by a page of formats
         model = _read(Path(path), str(path))
         _check_interface(Path(path), model)
         return cls(Path(path), options, model)
@@ -79,14 +85,17 @@ class OpenVino(Runtime):
         logits: NDArray[Any] = self._at(checked.shape)(checked, share_inputs=True)[0]
         return logits
 
-    def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...]:
+    def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...] | None:
         """Quantized activations in order of execution: what each ``QuantizeLinear`` gives.
 
-        Handing a tensor out keeps it from being fused away, so a sum behind a convolution that has
-        a quantizer of its own is computed otherwise here than in ``run``.
+        None for a file in OpenVINO's own format, which has none. Handing a tensor out keeps it
+        from being fused away, so a sum behind a convolution that has a quantizer of its own is
+        computed otherwise here than in ``run``.
 
         Raises: as ``run``.
         """
+        if self.path.suffix == _OWN:
+            return None
         checked = np.ascontiguousarray(check_batch(batch, self.input_shape, self._dtype))
         model, taps = self._tapped
         model.reshape(checked.shape)
@@ -169,6 +178,16 @@ def _settings(options: RuntimeOptions) -> dict[str, Any]:
     return settings
 
 
+def _check_own(path: Path) -> None:
+    for file in (path, path.with_suffix(".bin")):
+        if not file.is_file():
+            raise DataError(f"{file} is missing: OpenVINO's format is an .xml and a .bin beside it")
+    try:
+        ElementTree.parse(path)
+    except ElementTree.ParseError as error:
+        raise DataError(f"{path} is corrupt or truncated: {error}") from error
+
+
 def _read(path: Path, model: str | bytes) -> ov.Model:
     """Translate an ONNX file or its bytes; failures become one of our errors."""
     with _our_errors(path):
@@ -208,7 +227,8 @@ def _reason(error: Exception) -> str:
 
 def _check_interface(path: Path, model: ov.Model) -> None:
     inputs, outputs = (
-        [port.get_any_name() for port in ports] for ports in (model.inputs, model.outputs)
+        [port.get_any_name() if port.get_names() else "unnamed" for port in ports]
+        for ports in (model.inputs, model.outputs)
     )
     if len(inputs) != 1 or len(outputs) != 1:
         raise UnsupportedError(

@@ -1,0 +1,109 @@
+"""What ``qutils detector`` does: check everything, calibrate, follow, export, score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from qutils import detection, runtimes
+from qutils.detection import ultralytics
+from qutils.errors import DataError, InvalidInputError, UnsupportedError
+from qutils.export import SUFFIXES
+from qutils.runtimes import RUNTIMES
+from qutils.schemes import Recipe, Scheme
+
+#: Pictures that a network is trained on when it follows its float self.
+FOLLOWED = 1024
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The arguments of the command."""
+
+    weights: Path
+    out: Path
+    data: str
+    size: int
+    pictures: int
+    observer: str
+    target: str | None
+    qat_epochs: float
+    keep_float: tuple[str, ...]
+
+    @property
+    def runtime(self) -> str:
+        """What will run the file, by its ending unless told.
+
+        Raises:
+            InvalidInputError: an ending that no runtime of ours reads, or another one's.
+        """
+        fitting = [n for n, suffix in SUFFIXES.items() if suffix == self.out.suffix]
+        if not fitting or (self.target is not None and self.target not in fitting):
+            endings = ", ".join(dict.fromkeys(SUFFIXES.values()))
+            wanted = f" for {self.target}" if self.target else ""
+            raise InvalidInputError(f"{self.out} has no fitting ending{wanted}: one of {endings}")
+        return self.target or fitting[0]
+
+    def dataset(self) -> detection.DetectionData:
+        """The YAML's pictures and labels, or those of a name on Ultralytics' list."""
+        if Path(self.data).is_file() or "/" in self.data:
+            return detection.read_detection_data(self.data)
+        return ultralytics.named_dataset(self.data)
+
+
+def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
+    """Quantize as asked; yields the lines of the summary.
+
+    Raises:
+        InvalidInputError: something asked for cannot be done; nothing is written.
+        DataError: a file cannot be read or written; pictures that are scored give ranges.
+        UnsupportedError: weights of another task, a target without kernels.
+        MissingPackageError: the extra or the runtime is not installed.
+    """
+    runtime = asked.runtime
+    RUNTIMES[runtime].require_installed()
+    if asked.qat_epochs < 0:
+        raise InvalidInputError(f"--qat-epochs is at least 0, not {asked.qat_epochs}")
+    if not asked.weights.is_file() and asked.weights.parent != Path("."):
+        raise DataError(f"{asked.weights} is missing: correct its path")
+    weights = detection.read_weights(asked.weights)
+    data = asked.dataset()
+    if len(data.names) != len(weights.names):
+        raise DataError(
+            f"{asked.weights} finds {len(weights.names)} classes, {asked.data} names "
+            f"{len(data.names)}: give the data that it was trained for"
+        )
+    chosen = data.calibration(asked.pictures)
+    data.only("calibration", chosen).check("calibration", *(["val"] if score else []))
+    detector = detection.as_detector(weights, asked.size, normalized=detection.normalized(runtime))
+    kept = detection.observe_detector(
+        detector,
+        detection.read_pictures(chosen, asked.size),
+        runtime,
+        keep_float=asked.keep_float,
+        progress=True,
+    )
+    scheme = Scheme(8, granularity="per_channel", observer=asked.observer)
+    sim = kept.simulate(Recipe(scheme, Scheme(8, observer=asked.observer)))
+    if asked.qat_epochs:
+        pictures = detection.read_pictures(data.pictures("train")[:FOLLOWED], asked.size)
+        sim = detection.finetune_detector(sim, detector, pictures, epochs=asked.qat_epochs)
+    detection.export_detector(sim, asked.out, weights.names)
+    yield f"{asked.out}: {asked.out.stat().st_size:,} bytes, W8A8 for {runtime}, ranges of "
+    yield f"  {len(chosen)} pictures ({chosen[0].parent.name}) by {asked.observer}"
+    try:
+        file = runtimes.load(asked.out, runtime)
+    except UnsupportedError as error:
+        yield f"not run here: {error}"
+        return
+    executed = ", ".join(f"{count} {name}" for name, count in file.kernels().most_common(6))
+    yield f"  executes {executed}, ..."
+    if score:
+        plain = detection.normalized(runtime)
+        for name, computes in (("FP32, torch", detector), (f"INT8, {runtime}", file)):
+            got = detection.score(detection.Prediction(computes, plain), data, asked.size)
+            yield (
+                f"{name}: mAP50 {got.map50:.2f} %, mAP50-95 {got.map50_95:.2f} %, "
+                f"{got.pictures:,} pictures"
+            )

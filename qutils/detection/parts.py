@@ -1,0 +1,78 @@
+"""Where a detector's error sits: one part rounded at a time, and one scale for the whole output."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from qutils.affine import fake_quantize, qparams
+from qutils.errors import unknown_name
+from qutils.schemes import Scheme
+from qutils.simulate import FakeQuantize, SimulatedModel
+
+#: Parts of a detector, in order, and what the names of their layers begin with.
+PARTS = {
+    "backbone and neck": ("input", "layers."),
+    "box branch": ("box.",),
+    "class branch": ("cls.",),
+}
+
+
+def part_of(layer: str) -> str:
+    """The part that a layer or site belongs to.
+
+    >>> part_of("box.0.2.weight")
+    'box branch'
+    """
+    return next(part for part, starts in PARTS.items() if layer.startswith(starts))
+
+
+def rounded_only(sim: SimulatedModel, parts: Collection[str]) -> SimulatedModel:
+    """A copy that rounds these parts alone; everywhere else numbers pass as they are.
+
+    Raises:
+        InvalidInputError: an unknown part.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise unknown_name("part", part, PARTS)
+    copied = sim.copy()
+    for quantizer in copied.quantizers.values():
+        if part_of(quantizer.site.name) not in parts:
+            quantizer.register_forward_hook(_pass_through)
+    return copied
+
+
+def _pass_through(module: nn.Module, args: tuple[Tensor, ...], rounded: Tensor) -> Tensor:
+    return args[0]
+
+
+class OneScale(nn.Module):
+    """A detector whose whole output is rounded by one 8-bit scale, as a static INT8 file does.
+
+    Boxes and probabilities share it: the output is ``[N, 4 + classes, A]`` in shares of the
+    picture, so that a step is about 1/255 of its side.
+    """
+
+    def __init__(self, detector: nn.Module, pictures: Tensor, size: int) -> None:
+        super().__init__()
+        self.detector, self.size = detector, size
+        with torch.no_grad():
+            seen = self._shares(pictures)
+        scheme = Scheme(8, signed=True, symmetric=False)
+        self.q = qparams(seen.min(), seen.max(), scheme)
+
+    def _shares(self, pictures: Tensor) -> Tensor:
+        found: Tensor = self.detector(pictures)
+        return torch.cat([found[:, :4] / self.size, found[:, 4:]], 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        rounded = fake_quantize(self._shares(pictures), self.q)
+        return torch.cat([rounded[:, :4] * self.size, rounded[:, 4:]], 1)
+
+
+def quantizers_of(sim: SimulatedModel, part: str) -> list[FakeQuantize]:
+    """The quantizers of one part, in order."""
+    return [q for name, q in sim.quantizers.items() if part_of(name) == part]

@@ -1,0 +1,69 @@
+"""From pictures to predictions, whatever computes: a module, a runtime, one picture at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from qutils.errors import DataError
+from qutils.runtimes import Runtime
+
+#: Around a picture that is not square, as detectors were trained: grey.
+_FILL = (114, 114, 114)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Calls a module or a runtime: ``[N, 3, H, W] -> [N, 4 + classes, A]``, boxes in pixels.
+
+    ``normalized`` where what computes hands boxes out as shares of the picture.
+    """
+
+    computes: nn.Module | Runtime
+    normalized: bool = False
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor) -> Tensor:
+        if isinstance(self.computes, Runtime):
+            first = self.computes.input_shape[0]
+            size = first if isinstance(first, int) else len(pictures)
+            parts = [self.computes.run(part.numpy()) for part in torch.split(pictures, size)]
+            found = torch.from_numpy(np.concatenate(parts))
+        else:
+            found = self.computes(pictures)
+        if self.normalized:
+            height, width = pictures.shape[2:]
+            found = found.clone()
+            found[:, 0:4:2] *= width
+            found[:, 1:4:2] *= height
+        return found
+
+
+def read_pictures(paths: Sequence[Path], size: int) -> Tensor:
+    """Pictures as detectors take them: ``[N, 3, size, size]`` in 0..1, letterboxed in grey.
+
+    Raises:
+        DataError: a picture cannot be read; names it.
+    """
+    return torch.stack([_letterboxed(path, size) for path in paths])
+
+
+def _letterboxed(path: Path, size: int) -> Tensor:
+    try:
+        with Image.open(path) as image:
+            picture = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} is no picture that can be read: remove or replace it") from error
+    scale = size / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    canvas = Image.new("RGB", (size, size), _FILL)
+    canvas.paste(picture, ((size - width) // 2, (size - height) // 2))
+    return torch.from_numpy(np.array(canvas)).permute(2, 0, 1).float() / 255

@@ -1,0 +1,249 @@
+"""Training and exporting with Ultralytics, in a process of its own that cannot disturb ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from qutils.detection import ultralytics
+from qutils.detection.dataset import DetectionData
+from qutils.errors import DataError, InvalidInputError, UnsupportedError, unknown_name
+from qutils.files import ROOT, write_text
+
+#: Lines of what the package printed that an error repeats.
+_SPOKEN = 6
+#: glibc gives large buffers back after each layer; kept, a training step takes half as long.
+_MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(4 << 30)}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a detector is trained from scratch: AdamW, each picture seen ``epochs`` times.
+
+    Pictures that are drawn anew are varied enough: no mosaics. The learning rate falls linearly
+    from ``lr`` to a hundredth. One step for each batch: Ultralytics would gather 64 pictures.
+
+    Raises:
+        InvalidInputError: a number below its least.
+    """
+
+    size: int = 160  # pixels
+    epochs: int = 4
+    batch: int = 16
+    lr: float = 0.002
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch) < 1 or not self.lr > 0 or self.size < 32 or self.size % 32:
+            raise InvalidInputError(
+                f"epochs and batch are at least 1, lr is above 0, size a multiple of 32: got {self}"
+            )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The same in Ultralytics' words."""
+        return {
+            "epochs": self.epochs,
+            "imgsz": self.size,
+            "batch": self.batch,
+            "nbs": self.batch,
+            "lr0": self.lr,
+            "seed": self.seed,
+            "optimizer": "AdamW",
+            "warmup_epochs": 0.5,
+            "mosaic": 0.0,
+            "close_mosaic": 0,
+            "scale": 0.2,
+            "cache": "ram",
+            "workers": 0,
+            "device": "cpu",
+            "amp": False,
+            "pretrained": False,
+            "plots": False,
+            "val": False,
+            "exist_ok": True,
+        }
+
+
+def train(
+    network: str, data: DetectionData, out: str | Path, training: Training | None = None
+) -> Path:
+    """Train ``yolo11n`` or another network of Ultralytics; returns ``out``, its weights (.pt).
+
+    An interrupted run goes on after its last whole epoch. If ``out`` was trained so already, on the
+    same data, nothing is done.
+
+    Raises:
+        MissingPackageError: the extra is not installed.
+        InvalidInputError: ``out`` is no .pt file.
+        UnsupportedError: the package failed; with its last words.
+    """
+    ultralytics.library()
+    out, training = Path(out).resolve(), training or Training()
+    if out.suffix != ".pt":
+        raise InvalidInputError(f"weights are written as .pt, not {out.name}")
+    made = json.dumps({"network": network, **asdict(training), "data": _identity(data)})
+    note = out.with_suffix(".json")
+    if out.is_file() and note.is_file() and note.read_text() == made:
+        return out
+    work = out.with_suffix(".training")
+    last = work / "run" / "weights" / "last.pt"
+    if not (work / "made.json").is_file() or (work / "made.json").read_text() != made:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        write_text(work / "made.json", made)
+    path = ultralytics.write_yaml(data, work)
+    start = str(last) if last.is_file() else f"{network}.yaml"
+    options = {"data": str(path), "project": str(work), "name": "run", **training.options}
+    with tqdm(total=training.epochs, desc=f"training {network}", unit="epoch") as bar:
+
+        def told(event: Mapping[str, Any]) -> None:
+            bar.update(int(event["epoch"]) - bar.n)
+
+        weights = _run("train", {"start": start, "resume": last.is_file(), **options}, work, told)
+    os.replace(weights, out)
+    write_text(note, made)
+    shutil.rmtree(work)
+    return out
+
+
+def _identity(data: DetectionData) -> str:
+    """The pictures and labels that are trained on, by name and size."""
+    listed = [(str(path), path.stat().st_size) for path in data.pictures("train")]
+    return json.dumps([listed[0], listed[-1], len(listed), sum(size for _, size in listed)])
+
+
+@dataclass(frozen=True)
+class Format:
+    """One of the package's formats: its name, and how its exporter names what it writes."""
+
+    name: str
+    ending: str  # behind the stem of the weights
+    int8_ending: str
+    file: str  # what a runtime reads of it; {} is the stem
+
+
+#: By runtime.
+FORMATS = MappingProxyType(
+    {
+        "onnxruntime": Format("onnx", ".onnx", "_int8.onnx", ""),
+        "openvino": Format("openvino", "_openvino_model", "_int8_openvino_model", "{}.xml"),
+        "litert": Format("litert", ".tflite", "_int8.tflite", ""),
+    }
+)
+
+
+def export_reference(
+    weights: str | Path,
+    runtime: str,
+    folder: str | Path,
+    *,
+    size: int,
+    data: DetectionData | None = None,
+    split: str = "calibration",
+) -> Path:
+    """What Ultralytics' own exporter makes of ``weights``: INT8 with ``data``, else FP32.
+
+    It is run as a user runs it, ``YOLO(weights).export(format=..., quantize=8, data=...)``, on a
+    copy of the weights in a folder of its own: it deletes and replaces files beside them.
+
+    Args:
+        folder: where the file goes, under the name that the exporter gives it.
+        split: the pictures that give it ranges. Its own default is ``val``, the split that is
+            scored.
+
+    Returns:
+        the file that the runtime reads, for OpenVINO the ``.xml``.
+
+    Raises:
+        MissingPackageError: the extra is not installed.
+        InvalidInputError: no such runtime among its formats.
+        DataError: the weights are missing.
+        UnsupportedError: the exporter failed; with its last words.
+    """
+    ultralytics.library()
+    if runtime not in FORMATS:
+        raise unknown_name("runtime of the exporter", runtime, FORMATS)
+    weights, folder, form = Path(weights), Path(folder), FORMATS[runtime]
+    if not weights.is_file():
+        raise DataError(f"{weights} is missing: give weights of Ultralytics (.pt)")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-") as name:
+        work = Path(name)
+        copied = shutil.copy(weights, work / weights.name)
+        options: dict[str, Any] = {"start": str(copied), "format": form.name, "imgsz": size}
+        if data is not None:
+            chosen = data.only("val", data.pictures(split))
+            options |= {"quantize": 8, "data": str(ultralytics.write_yaml(chosen, work))}
+        made = Path(_run("export", options, work))
+        target = folder / made.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(made, target)
+    return target / form.file.format(weights.stem) if form.file else target
+
+
+def _run(
+    task: str,
+    options: Mapping[str, Any],
+    work: Path,
+    told: Callable[[Mapping[str, Any]], None] = lambda event: None,
+) -> str:
+    """Run ``ultralytics.main`` in its own process; returns the path that it made."""
+    command = [sys.executable, "-m", ultralytics.__name__, task, json.dumps(dict(options))]
+    log = work / "log.txt"
+    made = ""
+    with log.open("w") as errors, _process(command, errors, work) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            if "done" in event:
+                made = str(event["done"])
+            else:
+                told(event)
+        code = process.wait()
+    if code or not made:
+        words = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+        said = " / ".join([line for line in words if line][-_SPOKEN:])
+        raise UnsupportedError(f"Ultralytics could not {task} (exit code {code}): {said}")
+    return made
+
+
+@contextmanager
+def _process(command: list[str], errors: Any, work: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends, with all that it started, when the block does."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        **_MALLOC,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+    process = subprocess.Popen(
+        command,
+        cwd=work,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

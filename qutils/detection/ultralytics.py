@@ -1,0 +1,324 @@
+"""Everything that touches Ultralytics (AGPL-3.0), an optional extra: imported nowhere else.
+
+Training and exporting change global state, print pages and overwrite files beside the weights;
+``qutils.detection.reference`` runs them in a process of their own (``main`` below).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from qutils.detection.dataset import DetectionData, read_detection_data
+from qutils.detection.detector import Detector, Layer
+from qutils.detection.nms import nms
+from qutils.errors import (
+    DataError,
+    InvalidInputError,
+    UnsupportedError,
+    not_installed,
+    unknown_name,
+)
+
+INSTALL = "make detection"
+#: Which of the two heads of an end-to-end network is used; YOLO11 has the first alone.
+HEADS = ("one2many", "one2one")
+_KEPT: list[Any] = []  # operators live as long as their library
+
+
+@cache
+def library() -> ModuleType:
+    """The package, quiet, offline unless asked otherwise, and without installing anything itself.
+
+    Raises:
+        MissingPackageError: ultralytics or torchvision is not installed; names the command.
+    """
+    os.environ.setdefault("YOLO_AUTOINSTALL", "False")
+    os.environ.setdefault("YOLO_VERBOSE", "False")
+    os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "1")  # weights without pickled code
+    try:
+        _import_torchvision()
+        return importlib.import_module("ultralytics")
+    except ImportError as error:
+        raise not_installed("ultralytics", INSTALL, error) from error
+
+
+def _import_torchvision() -> None:
+    """Import torchvision also where its compiled part belongs to another build of torch.
+
+    Its registry of shapes then refers to operators that are not there, and the import fails: they
+    are declared first, and ``nms``, which alone is needed, is computed in plain torch.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        own: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        for name in ("nms", "qnms"):
+            own.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        own.impl("nms", nms, "CPU")
+        _KEPT.append(own)
+        importlib.import_module("torchvision")
+        importlib.import_module("torchvision.extension")._has_ops = lambda: True  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A detection network of a ``.pt`` file: what it finds, and the network itself."""
+
+    path: Path
+    names: tuple[str, ...]
+    network: nn.Module
+
+    @property
+    def end_to_end(self) -> bool:
+        """Whether it has a second head whose boxes need no suppression."""
+        return getattr(self.network.model[-1], "one2one_cv2", None) is not None  # type: ignore[index]
+
+
+def read_weights(path: str | Path) -> Weights:
+    """Read a ``.pt`` file of Ultralytics; only classes on its list of known ones are made from it.
+
+    Published weights (``yolo11n.pt``) that are not there are fetched by Ultralytics, if there is a
+    network.
+
+    Raises:
+        MissingPackageError: the extra is not installed.
+        DataError: the file is missing, damaged or holds something else.
+        UnsupportedError: weights of another task than detection, or of another kind of head.
+    """
+    library()
+    tasks = importlib.import_module("ultralytics.nn.tasks")
+    path = Path(path)
+    if path.suffix != ".pt":
+        raise InvalidInputError(f"{path} is no .pt file: give weights of Ultralytics")
+    try:
+        network, _ = tasks.load_checkpoint(str(path), device="cpu")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing, and could not be fetched") from error
+    except Exception as error:  # whatever torch and the package raise of a damaged file
+        raise DataError(
+            f"{path} holds no weights that can be read: {_first_line(error)}. Give a .pt file that "
+            "Ultralytics wrote."
+        ) from error
+    task = getattr(network, "task", None) or type(network).__name__
+    head = network.model[-1] if hasattr(network, "model") else None
+    if task != "detect" or type(head).__name__ != "Detect":
+        raise UnsupportedError(
+            f"{path} holds weights for {task!r} ({type(head).__name__}): only detection with a "
+            "Detect head is quantized here, as of yolo11n.pt or yolo26n.pt"
+        )
+    names = tuple(network.names[i] for i in range(len(network.names)))
+    return Weights(path, names, network.float().eval())
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def as_detector(
+    weights: Weights,
+    size: int | tuple[int, int],
+    head: str = "one2many",
+    *,
+    normalized: bool = False,
+) -> Detector:
+    """The network as ``Detector`` for pictures of ``size``; the weights stay as they are.
+
+    Args:
+        size: height and width [pixels], multiples of the largest stride.
+        head: ``one2one`` for the boxes of an end-to-end network that need no suppression.
+
+    Raises:
+        InvalidInputError: sizes that strides do not divide, an unknown head.
+        UnsupportedError: the network has no second head.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    model: Any = weights.network
+    *layers, detect = model.model
+    strides = [int(stride) for stride in detect.stride]
+    if min(height, width) < 1 or height % max(strides) or width % max(strides):
+        raise InvalidInputError(
+            f"pictures of {height}x{width} do not fit strides {strides}: give multiples of "
+            f"{max(strides)}"
+        )
+    if head not in HEADS:
+        raise InvalidInputError(f"unknown head {head!r}: choose from {', '.join(HEADS)}")
+    if head == "one2one" and not weights.end_to_end:
+        raise UnsupportedError(f"{weights.path} has no second head: leave head at 'one2many'")
+    box, cls = (detect.cv2, detect.cv3)
+    if head == "one2one":
+        box, cls = detect.one2one_cv2, detect.one2one_cv3
+    return Detector(
+        [Layer(module, _reads(module)) for module in layers],
+        _reads(detect),
+        box,
+        cls,
+        strides,
+        int(detect.reg_max),
+        (height, width),
+        normalized,
+    ).eval()
+
+
+def _reads(module: Any) -> tuple[int, ...]:
+    return (module.f,) if isinstance(module.f, int) else tuple(module.f)
+
+
+# Scoring ------------------------------------------------------------------------------------------
+
+#: Pictures ``[N, 3, H, W]`` in 0..1 -> ``[N, 4 + classes, A]``, boxes in pixels.
+Predict = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean average precision [%] at an overlap of 50 %, and over 50..95 %; per class as well."""
+
+    map50: float
+    map50_95: float
+    per_class: tuple[float, ...]  # map50_95 of each class that was seen
+    pictures: int
+
+
+def score(
+    predict: Predict,
+    data: DetectionData,
+    size: int,
+    *,
+    split: str = "val",
+    end_to_end: bool = False,
+    batch: int = 16,
+) -> Scores:
+    """Judge predictions as ``yolo val`` does: its loader, suppression and metrics.
+
+    Args:
+        end_to_end: predictions ``[N, K, 6]`` that need no suppression.
+    """
+    library()
+    val = importlib.import_module("ultralytics.models.yolo.detect.val")
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_yaml(data.only("val", data.pictures(split)), Path(folder))
+        options = {"data": str(path), "imgsz": size, "batch": batch, "plots": False, "rect": False}
+        judge = val.DetectionValidator(
+            args={**options, "workers": 0, "device": "cpu", "task": "detect", "mode": "val"},
+            save_dir=Path(folder) / "val",
+        )
+        judge.data = importlib.import_module("ultralytics.data.utils").check_det_dataset(str(path))
+        judge.device, judge.stride, judge.training = torch.device("cpu"), 32, False
+        judge.dataloader = judge.get_dataloader(judge.data["val"], batch)
+        names = dict(enumerate(data.names))
+        judge.init_metrics(_Named(names, end_to_end))
+        for pictures in judge.dataloader:
+            pictures = judge.preprocess(pictures)
+            with torch.no_grad():
+                found = predict(pictures["img"])
+            judge.update_metrics(judge.postprocess(found), pictures)
+        judge.get_stats()
+    box = judge.metrics.box
+    per_class = tuple(100 * float(ap) for ap in box.maps)
+    return Scores(100 * float(box.map50), 100 * float(box.map), per_class, int(judge.seen))
+
+
+@dataclass
+class _Named:
+    """What the validator asks of a model."""
+
+    names: dict[int, str]
+    end2end: bool
+
+
+def suppressed(
+    predictions: Tensor, confidence: float = 0.25, overlap: float = 0.45
+) -> list[Tensor]:
+    """Boxes to draw, ``[K, 6]`` a picture: left, top, right, bottom, confidence, class."""
+    library()
+    module = importlib.import_module("ultralytics.utils.nms")
+    found: list[Tensor] = module.non_max_suppression(predictions, confidence, overlap)
+    return found
+
+
+# In a process of its own --------------------------------------------------------------------------
+
+
+def named_dataset(name: str) -> DetectionData:
+    """A dataset of Ultralytics' own list, ``coco8.yaml`` say; fetched where there is a network.
+
+    Raises:
+        DataError: no such name, or it cannot be fetched.
+    """
+    package = Path(str(library().__file__)).parent
+    listed = {path.name: path for path in (package / "cfg" / "datasets").glob("*.yaml")}
+    if name not in listed:
+        raise unknown_name("dataset of Ultralytics", name, listed)
+    try:
+        utils = importlib.import_module("ultralytics.data.utils")
+        found = utils.check_det_dataset(str(listed[name]))
+    except Exception as error:
+        raise DataError(
+            f"{name} is not here, and Ultralytics could not fetch it: {_first_line(error)}. Give "
+            "the YAML of a dataset that lies on this machine."
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        splits = {split: found[split] for split in ("train", "val", "test") if found.get(split)}
+        path.write_text(yaml.safe_dump({**splits, "names": dict(found["names"])}))
+        return read_detection_data(path)
+
+
+def write_yaml(data: DetectionData, folder: Path) -> Path:
+    """The dataset as Ultralytics reads it, whole paths and nothing to execute."""
+    content: dict[str, Any] = {"path": str(folder), "names": dict(enumerate(data.names))}
+    for split, pictures in data.splits.items():
+        listed = folder / f"{split}.txt"
+        listed.write_text("\n".join(map(str, pictures)) + "\n")
+        content[split] = str(listed)
+    path = folder / "data.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def _train(told: Callable[..., None], start: str, resume: bool, **options: Any) -> str:
+    yolo = library().YOLO(start)
+    yolo.add_callback(
+        "on_train_epoch_end", lambda trainer: told(epoch=trainer.epoch + 1, of=trainer.epochs)
+    )
+    yolo.train(resume=resume, **options)
+    return str(yolo.trainer.last)
+
+
+def _export(told: Callable[..., None], start: str, **options: Any) -> str:
+    return str(library().YOLO(start, task="detect").export(device="cpu", **options))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """``train`` or ``export`` with the options that a JSON text gives; tells events as JSON lines.
+
+    What the package prints goes to stderr.
+    """
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def told(**event: Any) -> None:
+        print(json.dumps(event), file=out, flush=True)
+
+    work: Callable[..., str] = _train if arguments[0] == "train" else _export
+    told(done=work(told, **json.loads(arguments[1])))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

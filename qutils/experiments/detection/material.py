@@ -1,0 +1,67 @@
+"""What a detection report starts from: data, and networks, trained on it unless given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from qutils.detection.dataset import DetectionData, read_detection_data
+from qutils.detection.generate import generate_shapes
+from qutils.detection.predict import read_pictures
+from qutils.detection.reference import train
+from qutils.detection.ultralytics import Weights, read_weights
+from qutils.errors import DataError
+from qutils.experiments.cache import default_folder
+from qutils.experiments.detection.plan import Profile
+
+
+def folder() -> Path:
+    """Where generated pictures and trained networks are kept."""
+    return default_folder() / "detection"
+
+
+@dataclass(frozen=True)
+class Material:
+    """Data, the pictures that give ranges ``[N, 3, H, W]``, and the networks."""
+
+    data: DetectionData
+    pictures: Tensor
+    networks: tuple[Weights, ...]
+
+
+def prepare(size: Profile) -> Material:
+    """Draw or read the data, check it, train or read the networks; what is there is used again.
+
+    Raises:
+        MissingPackageError: the extra is not installed.
+        DataError: data or weights are missing or amiss; calibration pictures that are scored;
+            weights and data name other classes.
+        UnsupportedError: weights of another task.
+    """
+    data = dataset(size)
+    chosen = data.calibration(size.calibration)
+    data = data.only("calibration", chosen)
+    data.check("calibration", "val")
+    files = size.weights or tuple(_trained(name, data, size) for name in size.networks)
+    networks = tuple(read_weights(path) for path in files)
+    for weights in networks:
+        if len(weights.names) != len(data.names):
+            raise DataError(
+                f"{weights.path} finds {len(weights.names)} classes, {data.yaml} names "
+                f"{len(data.names)}: give data that the network was trained for"
+            )
+    return Material(data, read_pictures(chosen, size.size), networks)
+
+
+def dataset(size: Profile) -> DetectionData:
+    """The user's dataset, or the generated one."""
+    path = size.data or generate_shapes(folder(), size.shapes)
+    return read_detection_data(path)
+
+
+def _trained(name: str, data: DetectionData, size: Profile) -> Path:
+    place = folder() / f"{data.yaml.parent.name}-{size.training.epochs}"
+    place.mkdir(parents=True, exist_ok=True)
+    return train(name, data, place / f"{name}.pt", size.training)

@@ -1,0 +1,166 @@
+"""One network in every runtime: FP32, Ultralytics' INT8 and ours, scored and timed in one run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from qutils import runtimes
+from qutils.bench.latency import Latency, Ratio, compare
+from qutils.detection.predict import Prediction, read_pictures
+from qutils.detection.qat import finetune_detector
+from qutils.detection.quantize import export_detector, normalized, observe_detector
+from qutils.detection.reference import export_reference
+from qutils.detection.ultralytics import Scores, Weights, as_detector, score
+from qutils.experiments.detection.material import Material
+from qutils.experiments.detection.plan import Profile
+from qutils.explain import Explanation, explain
+from qutils.runtimes import RUNTIMES
+from qutils.schemes import Recipe, Scheme
+from qutils.simulate import SimulatedModel
+
+#: Who made a file; always in this order.
+FP32, THEIRS, OURS, TRAINED = "FP32", "Ultralytics INT8", "qutils INT8", "qutils INT8, QAT"
+#: Pictures on which predictions are compared with the float network's.
+COMPARED = 128
+#: Probability from which on the float network is taken to see something.
+SEEN = 0.25
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far predictions are from FP32's where that sees something: root mean squares.
+
+    ``box`` [pixels] over the four numbers of a box, ``probability`` over the classes; over
+    ``places`` places.
+    """
+
+    box: float
+    probability: float
+    places: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One file in one runtime: how well it finds, how large it is, how long it takes.
+
+    ``over_fp32`` and ``over_theirs`` are paired ratios of latency; None for the base itself.
+    """
+
+    network: str
+    runtime: str
+    maker: str
+    scores: Scores
+    distance: Distance | None  # None for FP32, and where that sees nothing
+    size_bytes: int
+    latency: Latency
+    over_fp32: Ratio | None
+    over_theirs: Ratio | None
+    kernels: tuple[tuple[str, int], ...]
+    why: Explanation | None = None  # of ONNX Runtime's files: where the time goes
+
+
+def measure(material: Material, size: Profile) -> list[Figures]:
+    """Export, score and time everything, with progress."""
+    found: list[Figures] = []
+    total = len(material.networks) * len(size.runtimes)
+    with tqdm(total=total, desc="detectors", unit="runtime") as bar:
+        for weights in material.networks:
+            for runtime in size.runtimes:
+                bar.set_postfix_str(f"{weights.path.stem} {runtime}")
+                found += _measure(weights, runtime, material, size)
+                bar.update()
+    return found
+
+
+def _measure(weights: Weights, name: str, material: Material, size: Profile) -> Iterator[Figures]:
+    with tempfile.TemporaryDirectory() as folder:
+        files = _files(weights, name, Path(folder), material, size)
+        loaded = {maker: runtimes.load(path, name) for maker, path in files.items()}
+        timed = compare(loaded, material.pictures[:1].numpy(), repeats=size.repeats)
+        predict = {m: Prediction(r, normalized(name)) for m, r in loaded.items()}
+        watched = read_pictures(material.data.pictures("val")[:COMPARED], size.size)
+        wanted = predict[FP32](watched)
+        for maker in loaded:
+            other = maker != FP32
+            yield Figures(
+                weights.path.stem,
+                name,
+                maker,
+                score(predict[maker], material.data, size.size),
+                distance(predict[maker](watched), wanted) if other else None,
+                bytes_of(files[maker]),
+                timed.latencies[maker],
+                timed.ratio(maker, FP32) if other else None,
+                timed.ratio(maker, THEIRS) if maker in (OURS, TRAINED) else None,
+                tuple(loaded[maker].kernels().most_common()),
+                _why(files[maker], name, material.pictures[:1], size),
+            )
+
+
+def _why(path: Path, runtime: str, picture: Tensor, size: Profile) -> Explanation | None:
+    if runtime != "onnxruntime":
+        return None
+    return explain(path, batch=picture.numpy(), runs=min(size.repeats, 30))
+
+
+def _files(
+    weights: Weights, name: str, folder: Path, material: Material, size: Profile
+) -> dict[str, Path]:
+    """The files to compare, by maker: the exporter's FP32 and INT8, and ours."""
+    suffix, data = RUNTIMES[name].suffix, material.data
+    files = {
+        FP32: export_reference(weights.path, name, folder, size=size.size),
+        THEIRS: export_reference(weights.path, name, folder, size=size.size, data=data),
+    }
+    sim = quantized(weights, name, material, size)
+    files[OURS] = export_detector(sim, folder / f"ours{suffix}", weights.names)
+    if size.qat_epochs:
+        chosen = data.pictures("train")[: size.qat_pictures]
+        detector = as_detector(weights, size.size, normalized=normalized(name))
+        pictures = read_pictures(chosen, size.size)
+        trained = finetune_detector(sim, detector, pictures, epochs=size.qat_epochs)
+        files[TRAINED] = export_detector(trained, folder / f"trained{suffix}", weights.names)
+    return files
+
+
+def quantized(weights: Weights, runtime: str, material: Material, size: Profile) -> SimulatedModel:
+    """W8A8, weights per channel, ranges by the profile's observer; nothing is trained."""
+    detector = as_detector(weights, size.size, normalized=normalized(runtime))
+    return observe_detector(detector, material.pictures, runtime).simulate(recipe(size))
+
+
+def recipe(size: Profile) -> Recipe:
+    """W8A8 by the profile's observer."""
+    weights = Scheme(8, granularity="per_channel", observer=size.observer)
+    return Recipe(weights, Scheme(8, observer=size.observer))
+
+
+def distance(found: Tensor, wanted: Tensor) -> Distance | None:
+    """How far ``found`` is from FP32's predictions ``[N, 4 + classes, A]``, boxes in pixels.
+
+    None if the float network sees nothing on these pictures.
+    """
+    seen = wanted[:, 4:].amax(1) > SEEN
+    error = (found - wanted).permute(0, 2, 1)[seen]  # [places, 4 + classes]
+    if not len(error):
+        return None
+    box, probability = (rms(part) for part in (error[:, :4], error[:, 4:]))
+    return Distance(box, probability, len(error))
+
+
+def bytes_of(path: Path) -> int:
+    """Size of a file; of OpenVINO's format both files."""
+    files = [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
+    return sum(file.stat().st_size for file in files)
+
+
+def rms(error: Tensor) -> float:
+    """Root mean square."""
+    return float(torch.sqrt(error.square().mean()))

@@ -1,0 +1,73 @@
+"""What was compared in sentences, true whatever came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qutils.detection.ultralytics import INSTALL
+from qutils.experiments.detection.material import Material
+from qutils.experiments.detection.plan import Profile
+from qutils.experiments.detection.runs import FP32, Figures
+
+#: AGPL-3.0, in one sentence.
+LICENSE = (
+    "Ultralytics is licensed under AGPL-3.0; so, says its publisher, are networks trained with it "
+    "and files exported by it. This checkout's own code does not depend on it."
+)
+
+
+def of_missing_extra() -> str:
+    """What to install, and under which license it comes."""
+    return f"**Not run here**: ultralytics is not installed. Install it with `{INSTALL}`. {LICENSE}"
+
+
+def of_material(material: Material, size: Profile) -> str:
+    """Data, networks, and the runtimes that are compared."""
+    data = material.data
+    networks = ", ".join(f"`{weights.path.name}`" for weights in material.networks)
+    lines = [
+        f"- **Data** {data.yaml.name} of `{data.yaml.parent.name}`: {len(data.names)} classes "
+        f"({', '.join(data.names)}), {len(data.pictures('val')):,} pictures to score, "
+        f"{len(material.pictures):,} others for ranges, {size.size}x{size.size} pixels.",
+        f"- **Networks** {networks}"
+        + ("" if size.weights else f", trained from scratch, {size.training.epochs} epochs")
+        + ".",
+        f"- **Runtimes** {', '.join(size.runtimes) or 'none'}"
+        + "".join(f"; not installed: {n} (`{c}`)" for n, c in size.missing)
+        + ".",
+    ]
+    return "\n".join(lines)
+
+
+def of_slow(found: Sequence[Figures]) -> str:
+    """Where INT8 takes longer than FP32, and what ONNX Runtime's profiler says of it."""
+    slow = [one for one in found if one.over_fp32 and one.over_fp32.median > 1]
+    if not slow:
+        return "No INT8 file takes longer than FP32 in its runtime here."
+    lines = []
+    for one in slow:
+        assert one.over_fp32 is not None
+        line = f"- **{one.network}, {one.runtime}, {one.maker}**: {one.over_fp32.median:.2f} times "
+        line += "the time of FP32."
+        if one.why is not None:
+            shares = one.why.profile
+            line += (
+                f" Of its operators' time {shares.share('integer'):.0f} % is spent in integers, "
+                f"{shares.share('float'):.0f} % in float and {shares.share('conversion'):.0f} % "
+                "between the two."
+            )
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def of_finding(found: Sequence[Figures]) -> str:
+    """A line for each network and runtime: what the files of each maker lose."""
+    lines = []
+    for key in dict.fromkeys((one.network, one.runtime) for one in found):
+        group = [one for one in found if (one.network, one.runtime) == key]
+        whole = next(one for one in group if one.maker == FP32).scores.map50_95
+        lost = ", ".join(
+            f"{one.maker} {whole - one.scores.map50_95:+.2f}" for one in group if one.maker != FP32
+        )
+        lines.append(f"- **{key[0]}, {key[1]}**: FP32 {whole:.2f} %; points lost: {lost}.")
+    return "\n".join(lines)
