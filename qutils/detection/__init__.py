@@ -14,7 +14,7 @@ Ultralytics (AGPL-3.0) is an optional extra, ``make detection``; it is imported 
 that needs it, in ``qutils.detection.ultralytics`` alone.
 """
 
-from qutils.detection.dataset import DetectionData, read_detection_data
+from qutils.detection.dataset import DetectionData, boxes_of, read_detection_data
 from qutils.detection.detector import DECODE, Detector
 from qutils.detection.generate import ShapesPlan, generate_shapes, scenes
 from qutils.detection.parts import PARTS, OneScale, part_of, rounded_only
@@ -50,6 +50,7 @@ __all__ = [
     "Training",
     "Weights",
     "as_detector",
+    "boxes_of",
     "export_detector",
     "export_reference",
     "finetune_detector",

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from PIL import Image
+from torch import Tensor
 
 from qutils.errors import DataError, InvalidInputError, unknown_name
 
@@ -137,6 +139,34 @@ def label_file(picture: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
+def boxes_of(picture: Path, size: int) -> Tensor:
+    """Labels of a picture as boxes to draw, ``[K, 6]``.
+
+    Left, top, right, bottom [pixels], confidence 1, class. Pixels are those of the picture
+    letterboxed to ``size``, as ``read_pictures`` gives it; outlines of more than four numbers are
+    skipped.
+    """
+    path = label_file(picture)
+    lines = path.read_text().splitlines() if path.is_file() else []
+    rows = [[float(word) for word in line.split()] for line in lines if line.strip()]
+    with Image.open(picture) as image:
+        scale = size / max(image.size)
+        width, height = (side * scale for side in image.size)
+    left, top = (size - width) / 2, (size - height) / 2
+    boxes = [
+        [
+            left + (x - w / 2) * width,
+            top + (y - h / 2) * height,
+            left + (x + w / 2) * width,
+            top + (y + h / 2) * height,
+            1.0,
+            label,
+        ]
+        for label, x, y, w, h in (row for row in rows if len(row) == 5)
+    ]
+    return torch.tensor(boxes).reshape(-1, 6)
+
+
 def _content(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path} is missing: give the YAML of a dataset in YOLO's format")
@@ -155,10 +185,8 @@ def _names(path: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
     if names is None and isinstance(count, int):
         names = [f"class_{i}" for i in range(count)]
     if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
-            raise DataError(
-                f"{path}: classes are numbered 0..{len(names) - 1}, got {sorted(names)}"
-            )
+        if set(names) != set(range(len(names))):
+            raise DataError(f"{path}: classes are numbered 0..{len(names) - 1}, got {list(names)}")
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DataError(f"{path} names no classes: add 'names:', one for each number from 0")
@@ -231,7 +259,7 @@ def _problem(words: Sequence[str], classes: int) -> str:
         return "not numbers: class x y width height, as shares of the picture"
     if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
         return f"{len(numbers)} numbers behind the class: give x y width height"
-    if label != int(label) or not 0 <= label < classes:
+    if not (0 <= label < classes and label == int(label)):
         return f"class {words[0]} has no name: there are 0..{classes - 1}"
     if not all(0 <= number <= 1 for number in numbers):
         return "outside the picture: give shares in 0..1, not pixels"

@@ -33,7 +33,8 @@ class Followed:
         for i in range(len(self)):
             x = self.pictures[i * self.batch : (i + 1) * self.batch]
             with torch.no_grad():
-                yield x, self.detector(x)
+                wanted = self.detector(x)
+            yield x, wanted  # behind the block: who asks for batches computes gradients
 
 
 def following_loss(found: Tensor, wanted: Tensor) -> Tensor:

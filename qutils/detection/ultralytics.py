@@ -102,7 +102,8 @@ def read_weights(path: str | Path) -> Weights:
         UnsupportedError: weights of another task than detection, or of another kind of head.
     """
     library()
-    tasks = importlib.import_module("ultralytics.nn.tasks")
+    tasks: Any = importlib.import_module("ultralytics.nn.tasks")
+    tasks.SAFE_LOAD = True  # also where the package was imported before us
     path = Path(path)
     if path.suffix != ".pt":
         raise InvalidInputError(f"{path} is no .pt file: give weights of Ultralytics")

@@ -110,7 +110,6 @@ class _Planner:
         self.float_nodes: list[str] = []
         self.refused: list[Node] = []
         self.fused: set[str] = set()
-        self.gated: dict[str, Node] = {}  # products ``x sigmoid(x)``, and the layers of ``x``
         self.names: set[str] = set()
 
     def plan(self) -> Placement:
@@ -231,7 +230,6 @@ class _Planner:
             if set(gate.users) == {product} and set(float_inputs(product)) == {node, gate}:
                 self.sites.pop(node.name, None)
                 self.sites.pop(gate.name, None)
-                self.gated[product.name] = node
 
     def _drop_addends(self) -> None:
         """A layer whose kernel takes in the sum behind it hands its result over unrounded."""
@@ -239,12 +237,11 @@ class _Planner:
             if op_name(node) != "add" or node.name in self.float_nodes:
                 continue
             addends = float_inputs(node)
-            taken = [a for a in addends if len(a.users) == 1 and self._takes_in_sum(a)]
+            taken = [
+                a for a in addends if op_name(a) in self.target.takes_in_sums and len(a.users) == 1
+            ]
             if taken and len(addends) == 2 and all(a.op != "get_attr" for a in addends):
                 self.sites.pop(taken[0].name, None)
-
-    def _takes_in_sum(self, addend: Node) -> bool:
-        return op_name(addend) in self.target.takes_in_sums
 
     def _drop_in_front_of_cat(self) -> None:
         """What only a ``cat`` reads is rounded once, to the grid of the whole.

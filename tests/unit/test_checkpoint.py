@@ -70,6 +70,18 @@ def test_recipe_target_and_what_stays_in_float_come_from_the_file(name, tmp_path
     assert torch.equal(back(x), sim(x))
 
 
+@pytest.mark.parametrize("target", ["onnxruntime", "litert"])
+def test_modules_kept_in_float_are_those_of_the_file(target, tmp_path):
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Flatten())
+    x = torch.randn(4, 1, 8, 8)
+    sim = calibrate(model, [x], target=target, keep_float=["2"])
+    assert sim.placement.float_nodes == ("conv2d_1",)
+    back = checkpoint.load(checkpoint.save(sim, tmp_path / "a.safetensors"), model)
+    assert back.placement == sim.placement
+    assert back.placement.keep_float == ("2",)
+    assert torch.equal(back(x), sim(x))
+
+
 def test_a_file_of_another_network_is_refused(tmp_path):
     sim, _ = tuned(RECIPES["per channel"])
     path = checkpoint.save(sim, tmp_path / "a.safetensors")

@@ -15,7 +15,7 @@ from qutils.errors import UnsupportedError
 from qutils.graph.nodes import op_name
 from qutils.schemes import Recipe, Scheme
 from qutils.simulate import SimulatedModel
-from tests.unit.graph.networks import NETWORKS, REFUSED, ZOO, observed
+from tests.unit.graph.networks import JOINS, NETWORKS, REFUSED, ZOO, observed
 
 PER_CHANNEL = "per_channel"
 RECIPES = {
@@ -54,11 +54,14 @@ class Compared(Interpreter):
 
     def __init__(self, module: GraphModule, sim: SimulatedModel, expected: list[torch.Tensor]):
         super().__init__(module)
-        self.shared, self.expected = sim.placement.shared, iter(expected)
+        self.expected = iter(expected)
+        joins = [node for node in sim.graph_module.graph.nodes if op_name(node) == "cat"]
+        parts = {p.name for join in joins for p in join.all_input_nodes if p.op == "call_function"}
+        self.without = parts | sim.placement.shared.keys()  # the simulation rounds none of them
 
     def run_node(self, n):
         value = super().run_node(n)
-        if op_name(n) != "quantize_per_tensor" or n.args[0].name in self.shared:
+        if op_name(n) != "quantize_per_tensor" or n.args[0].name in self.without:
             return value
         expected = next(self.expected)
         apart = value.float() != expected
@@ -85,6 +88,7 @@ def assert_same_integers(sim: SimulatedModel, x: torch.Tensor) -> None:
         *("resnet8", "many-things", "conv-twice", "buffers", "squeeze-excite", "concat"),
         *("raw-and-relu", "zero-pad", "ends-in-relu", "ends-in-flatten", "no-layers"),
         *("pre-activation", "shuffle-unit", "squeeze-expand", "encoder-decoder", "volume"),
+        *JOINS,
     ],
 )
 def test_the_reference_graph_computes_what_the_simulation_does(name):
@@ -171,6 +175,40 @@ def test_every_pass_through_is_followed_by_its_inputs_scale(name):
         site = sim.placement.sites[origin]
         q = sim.quantizers[site.name].qparams()
         assert pair.args[1:3] == (float(q.scale), int(q.zero_point))
+
+
+def parts_of_the_join(name: str, target: str):
+    """The scale of the whole, and the ``dequantize`` of each part."""
+    sim = observed(name, target).simulate(Recipe())
+    (join,) = [n for n in convert(sim).graph.nodes if op_name(n) == "cat"]
+    return float(sim.quantizers["cat"].scale), join.args[0]
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino", "litert"])
+def test_layers_in_front_of_a_join_round_to_its_grid(target):
+    scale, parts = parts_of_the_join("join-of-convolutions", target)
+    assert [op_name(part) for part in parts] == ["dequantize_per_tensor"] * 2
+    assert [part.args[1] for part in parts] == [scale] * 2
+    assert [op_name(part.args[0].args[0]) for part in parts] == ["conv2d"] * 2
+
+
+def test_slices_are_put_on_the_grid_of_the_join_together_where_the_runtime_follows_moves():
+    scale, parts = parts_of_the_join("join-of-halves", "openvino")
+    assert [op_name(part) for part in parts] == ["slice", "slice", "dequantize_per_tensor"]
+    assert parts[0].args[0] is parts[1].args[0]
+    assert [parts[n].args[n // 2].args[1] for n in (0, 1)] == [scale] * 2
+    assert parts[2].args[1] == scale
+    own, parts = parts_of_the_join("join-of-halves", "onnxruntime")
+    assert [op_name(part) for part in parts] == ["dequantize_per_tensor"] * 3
+    assert [part.args[1] == own for part in parts] == [False, False, True]
+
+
+def test_a_runtime_that_follows_moves_needs_no_pair_behind_them():
+    sim = observed("join-of-pools", "openvino").simulate(Recipe())
+    nodes = {n.name: n for n in convert(sim).graph.nodes}
+    assert len(sim.placement.shared) == 4
+    readers = {op_name(user) for name in sim.placement.shared for user in nodes[name].users}
+    assert readers == {"max_pool2d", "cat", "conv2d", "linear"}
 
 
 def test_the_simulated_model_is_left_alone():

@@ -21,7 +21,8 @@ NETWORKS = ("yolo11n", "yolo26n")
 class Profile:
     """How much is trained, calibrated and scored; ``repeats`` are timed calls.
 
-    With ``qat_epochs`` a file of ours is trained that long on ``qat_pictures`` as well.
+    With ``qat_epochs`` a file of ours is trained that long on ``qat_pictures`` as well, for
+    ``qat_runtimes``.
 
     ``data`` and ``weights`` are a user's own; None is the generated dataset, and networks that are
     trained on it. ``missing`` are runtimes that this machine lacks, with what installs each.
@@ -34,6 +35,7 @@ class Profile:
     repeats: int
     qat_epochs: float
     qat_pictures: int = 1024
+    qat_runtimes: tuple[str, ...] = ("litert",)
     runtimes: tuple[str, ...] = tuple(FORMATS)
     observer: str = "mse"
     data: Path | None = None

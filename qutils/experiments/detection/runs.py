@@ -121,7 +121,7 @@ def _files(
     }
     sim = quantized(weights, name, material, size)
     files[OURS] = export_detector(sim, folder / f"ours{suffix}", weights.names)
-    if size.qat_epochs:
+    if size.qat_epochs and name in size.qat_runtimes:
         chosen = data.pictures("train")[: size.qat_pictures]
         detector = as_detector(weights, size.size, normalized=normalized(name))
         pictures = read_pictures(chosen, size.size)

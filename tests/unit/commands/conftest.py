@@ -31,6 +31,10 @@ class Sine(nn.Module):
     def forward(self, x):
         return torch.sin(self.net(x))
 
+class Exponential(Sine):
+    def forward(self, x):
+        return torch.exp(self.net(x))
+
 class Branch(Sine):
     def forward(self, x):
         return self.net(x) if x.sum() > 0 else x

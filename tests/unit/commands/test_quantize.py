@@ -308,9 +308,15 @@ def test_what_a_cpu_without_vnni_computes_in_float_is_called_simulated(quantize,
     assert percent("same prediction, simulated and file", result.stdout) > 90
 
 
-def test_float_operators_have_no_place_in_some_files(quantize):
-    words = ("nets.py:tiny", "net.tflite", "--data", "data.npz", "--allow-float")
-    result = quantize(*words)
-    assert result.exit_code == 2
-    assert "files for litert hold integer operators only" in result.stderr
+def test_float_operators_have_a_place_in_every_file(quantize):
+    pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
+    words = ("nets.py:Exponential", "net.tflite", "--data", "data.npy")
+    refused = quantize(*words)
+    assert refused.exit_code == 1
+    assert "(--allow-float on the command line)" in refused.output
     assert not Path("net.tflite").exists()
+    result = quantize(*words, "--allow-float")
+    assert result.exit_code == 0, result.output
+    assert "kept in float: exp (exp)\n" in result.stdout
+    assert "1 EXP float32 (XNNPACK)" in result.stdout
+    assert Path("net.tflite").stat().st_size > 100

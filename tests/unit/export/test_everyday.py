@@ -14,7 +14,7 @@ from qutils.integer import IntegerReference
 from qutils.runtimes import load
 from qutils.runtimes.onnxruntime import FLOAT_OPS
 from qutils.schemes import Recipe
-from tests.unit.graph.networks import EVERYDAY, REFUSED, observed
+from tests.unit.graph.networks import EVERYDAY, JOINS, NETWORKS, REFUSED, observed
 
 #: Integer kernels, and operators that only move integers.
 INTEGER = {
@@ -41,7 +41,7 @@ def assert_computes_as_simulated(path: Path, sim, x: torch.Tensor) -> None:
     assert noise < 1e-4  # 40 dB; the rounding itself costs about as much
 
 
-@pytest.mark.parametrize("name", EVERYDAY)
+@pytest.mark.parametrize("name", [*EVERYDAY, *JOINS])
 def test_everything_runs_in_integers(name, tmp_path):
     sim = observed(name).simulate(Recipe())
     path = export(sim, tmp_path / "net.onnx")
@@ -49,7 +49,7 @@ def test_everything_runs_in_integers(name, tmp_path):
     assert kernels.keys() - INTEGER - SHAPES <= {"DequantizeLinear"}
     assert kernels["QuantizeLinear"] == 1  # the input
     assert kernels["DequantizeLinear"] <= 1  # the output
-    x = EVERYDAY[name].inputs()
+    x = NETWORKS[name].inputs()
     assert_computes_as_simulated(path, sim, x)
     reference = IntegerReference(sim)
     assert reference.float_nodes == ()

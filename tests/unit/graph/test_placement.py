@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from qutils.errors import UnsupportedError
+from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph import TARGETS, Placement, capture, place
 from qutils.graph.nodes import op_name
 from tests.unit.graph.networks import REFUSED, ZOO, graph_of, observed
@@ -81,7 +81,6 @@ def test_pass_through_keeps_the_scale_of_its_input(name, shared):
     [
         ("residual-of-input", "add"),
         ("x-plus-x", "add"),
-        ("concat", "cat"),
         ("parameter-added", "add"),
         ("layer-scale", "mul"),
         ("number-times", "mul"),
@@ -94,6 +93,61 @@ def test_every_operand_of_a_quantized_op_is_quantized(name, op):
     node = next(n for n in module.graph.nodes if op_name(n) == op)
     for operand in node.all_input_nodes:
         assert placement.shared.get(operand.name, operand.name) in placement.sites
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino", "litert"])
+def test_what_only_a_join_reads_is_rounded_to_the_grid_of_the_whole(target):
+    placement = observed("join-of-convolutions", target).placement
+    assert names(placement)[:3] == ["stem", "cat", "out"]  # neither of the layers in between
+    assert names(placement, "weight") == [
+        *("stem.weight", "one.weight", "other.weight", "out.weight", "head.weight")
+    ]
+    assert [bias.input for bias in placement.biases] == ["input", "stem", "stem", "cat", "out"]
+
+
+def test_what_a_join_reads_beside_others_keeps_a_grid_of_its_own():
+    module = graph_of("concat")  # of a layer with its ReLU, the network's input, and a layer
+    placement = place(module, ORT)
+    cat = next(n for n in module.graph.nodes if op_name(n) == "cat")
+    assert [part.name in placement.sites for part in cat.args[0]] == [True, True, False]
+    assert names(placement) == ["conv", "cat"]
+
+
+def test_parts_that_pooling_makes_of_one_tensor_are_joined_on_its_grid():
+    module = graph_of("join-of-pools")
+    placement = place(module, ORT)
+    moved = {"max_pool2d": "relu", "max_pool2d_1": "relu", "cat": "relu"}
+    assert placement.shared == {**moved, "flatten_using_ints": "relu_1"}
+    assert names(placement) == ["stem", "out"]
+    assert placement.biases[1].input == "stem"
+
+
+@pytest.mark.parametrize(
+    ("target", "sites"),
+    [("openvino", ["1_2", "3_2", "4"]), ("onnxruntime", ["0", "1", "1_2", "2", "3", "3_2", "4"])],
+)
+def test_a_kernel_that_takes_silu_in_leaves_no_site_between_layer_and_product(target, sites):
+    assert names(observed("silu", target).placement) == sites
+
+
+class Gated(nn.Module):
+    """A product with a gate that no kernel takes in: the gate, or the layer, is read elsewhere."""
+
+    def __init__(self, beside: str):
+        super().__init__()
+        self.conv, self.beside = conv(), beside
+
+    def forward(self, x):
+        y = self.conv(x)
+        gate = torch.sigmoid(y)
+        return y * gate + {"gate": gate, "layer": y}[self.beside]
+
+
+@pytest.mark.parametrize("beside", ["gate", "layer"])
+def test_a_gate_with_other_readers_is_rounded(beside):
+    module = capture(Gated(beside), torch.randn(2, 3, 8, 8)).module
+    placement = place(module, TARGETS["openvino"])
+    assert names(placement) == ["conv", "sigmoid", "mul", "add"]
 
 
 def test_a_parameter_that_is_added_is_an_activation():
@@ -156,9 +210,58 @@ def test_allow_float_keeps_them_in_float(name):
     module = graph_of(name)
     placement = place(module, ORT, allow_float=True)
     assert placement.float_nodes
-    last = next(n for n in module.graph.nodes if n.op == "output").args[0].name
-    unread = {last} & set(placement.float_nodes)  # what follows the others reads integers
-    assert set(placement.float_nodes) - placement.sites.keys() == unread
+    nodes = {node.name: node for node in module.graph.nodes}
+    sited = {n for n in placement.float_nodes if n in placement.sites}
+    assert sited == {n for n in placement.float_nodes if integers_read(nodes[n], placement)}
+
+
+def integers_read(node, placement):
+    """Whether an integer kernel reads the value, perhaps behind operators that pass it on."""
+    readers = [user for user in node.users if user.op == "call_function"]
+    return any(
+        integers_read(user, placement)
+        if user.name in placement.shared
+        else user.name not in placement.float_nodes
+        for user in readers
+    )
+
+
+class Halves(nn.Module):
+    """Two convolutions, and a head whose layers have kernels but may stay in float."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+        self.head = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Sigmoid(), nn.Flatten())
+        self.header = nn.Linear(64, 2)
+
+    def forward(self, x):
+        return self.header(self.head(self.body(x)))
+
+
+def test_modules_that_are_kept_stay_in_float_and_round_only_what_kernels_read():
+    module = capture(Halves(), torch.randn(2, 3, 8, 8)).module
+    placement = place(module, ORT, keep_float=["head"])
+    assert placement.keep_float == ("head",)
+    assert placement.float_nodes == ("conv2d_2", "sigmoid")
+    assert names(placement) == ["body.0", "body.2", "head.1"]
+    assert names(placement, "weight") == ["body.0.weight", "body.2.weight", "header.weight"]
+    assert [bias.consumer for bias in placement.biases] == ["conv2d", "conv2d_1", "linear"]
+    whole = place(module, ORT, keep_float=["head", "header"])
+    assert names(whole)[-1] == "body.2"  # nothing behind it is read by a kernel
+
+
+def test_a_layer_that_hands_out_float_is_not_rounded_for_a_module_kept_in_float():
+    module = capture(Halves(), torch.randn(2, 3, 8, 8)).module
+    placement = place(module, TARGETS["openvino"], keep_float=["head", "header"])
+    assert names(placement) == ["body.0"]  # "body.2" has a kernel with float output there
+    assert names(placement, "weight") == ["body.0.weight", "body.2.weight"]
+
+
+def test_a_module_to_keep_that_no_operator_came_from_is_refused():
+    module = capture(Halves(), torch.randn(2, 3, 8, 8)).module
+    with pytest.raises(InvalidInputError, match=r"unknown module 'haed': did you mean 'head'"):
+        place(module, ORT, keep_float=["haed"])
 
 
 @pytest.mark.parametrize("ending", [nn.LogSoftmax(1), nn.Softmax(1)], ids=["log", "plain"])

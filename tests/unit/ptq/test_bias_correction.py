@@ -240,6 +240,16 @@ def test_mixed_bits_are_kept():
         assert torch.equal(quantizer.scale, scales[name])
 
 
+def test_modules_kept_in_float_stay_there():
+    x = NETWORKS["linear-no-bias"].inputs()
+    model = nn.Sequential(nn.Linear(6, 5, bias=False), nn.ReLU(), nn.Linear(5, 5, bias=False))
+    sim = calibrate(model, x, W3A8, keep_float=["2"])
+    corrected = bias_correction(sim, [x])
+    assert corrected.placement.keep_float == ("2",)
+    assert corrected.placement.float_nodes == sim.placement.float_nodes == ("linear_1",)
+    assert list(corrected.quantizers) == list(sim.quantizers) == ["input", "0.weight", "0"]
+
+
 def test_qat_starts_from_it():
     x, y = torch.randn(64, 6), torch.randint(0, 3, (64,))
     sim = bias_correction(calibrate(NETWORKS["linear-no-bias"].make(), x, W3A8), x)

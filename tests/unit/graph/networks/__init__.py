@@ -12,12 +12,14 @@ from qutils.graph import capture
 from tests.unit.graph.networks.base import Net, Network, conv, linear, random_batch_norm
 from tests.unit.graph.networks.everyday import EVERYDAY
 from tests.unit.graph.networks.flows import FLOWS
+from tests.unit.graph.networks.joins import JOINS
 from tests.unit.graph.networks.layers import LAYERS, ten_lines
 from tests.unit.graph.networks.refused import REFUSED
 
 __all__ = [
     "EVERYDAY",
     "FLOWS",
+    "JOINS",
     "LAYERS",
     "NETWORKS",
     "REFUSED",
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 #: Everything here is captured, simulated and (unless it says so elsewhere) exported in integers.
-NETWORKS: dict[str, Network] = LAYERS | FLOWS | EVERYDAY
+NETWORKS: dict[str, Network] = LAYERS | FLOWS | EVERYDAY | JOINS
 
 #: The models of the zoo, untrained.
 ZOO = {
