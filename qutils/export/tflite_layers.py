@@ -12,12 +12,20 @@ from torch.fx import Node
 
 from qutils.export.tflite import Grid
 from qutils.export.tflite_values import Stored, Value, Writer, place_of, unsupported
+from qutils.export.tflite_windows import (
+    Pads,
+    conv_pads,
+    each,
+    padded,
+    planned,
+    two,
+    with_height,
+    without_height,
+)
 from qutils.graph.nodes import argument, op_name
 
 #: Writes one node, whose result has the given grid; in float32 if that is None.
 Emit = Callable[[Writer, Node, Grid | None], Value]
-Pads = Sequence[tuple[int, int]]  # before and behind, of each axis in space
-_SAME, _VALID = 0, 1  # of the format's Padding
 #: What a border holds that no maximum sees, among integers and in float.
 _LOWEST = np.array([-128], np.int8), np.array([np.finfo(np.float32).min], np.float32)
 
@@ -28,7 +36,7 @@ def conv(w: Writer, node: Node, grid: Grid | None) -> Value:
     assert weights is not None
     x = with_height(w, w.read(node.args[0]))
     kernel = weights.values.shape[2:]
-    square = weights.values.reshape(*weights.values.shape[:2], *_two(kernel, 1))
+    square = weights.values.reshape(*weights.values.shape[:2], *two(kernel, 1))
     bias = w.stored(argument(node, 2))
     made = _convolve(
         w,
@@ -37,9 +45,9 @@ def conv(w: Writer, node: Node, grid: Grid | None) -> Value:
         None if bias is None else bias.values,
         w.shapes[node.name],
         grid,
-        stride=_two(_each(argument(node, 3, 1), kernel), 1),
-        pads=_conv_pads(argument(node, 4, 0), argument(node, 5, 1), kernel),
-        dilation=_two(_each(argument(node, 5, 1), kernel), 1),
+        stride=two(each(argument(node, 3, 1), kernel), 1),
+        pads=conv_pads(argument(node, 4, 0), argument(node, 5, 1), kernel),
+        dilation=two(each(argument(node, 5, 1), kernel), 1),
         depthwise=argument(node, 6, 1) == x.shape[1] > 1,
     )
     return without_height(w, made, w.shapes[node.name])
@@ -51,15 +59,15 @@ def average_pool(w: Writer, node: Node, grid: Grid | None) -> Value:
     AVERAGE_POOL_2D keeps its input's scale and rounds on it; the convolution rounds once, on the
     output's own.
     """
-    kernel = _each(node.args[1], w.shapes[node.name][2:])
-    stride = _each(argument(node, 2) or kernel, kernel)
-    padding = _each(argument(node, 3, 0), kernel)
+    kernel = each(node.args[1], w.shapes[node.name][2:])
+    stride = each(argument(node, 2) or kernel, kernel)
+    padding = each(argument(node, 3, 0), kernel)
     if any(padding) and not argument(node, 5, True):
         raise unsupported(node, "count_include_pad=False changes the divisor at the border")
     if argument(node, 6) is not None:
         raise unsupported(node, "divisor_override: it divides by the size of the window")
     x = with_height(w, w.read(node.args[0]))
-    shape, share = (x.shape[1], 1, *_two(kernel, 1)), float(np.float32(1 / math.prod(kernel)))
+    shape, share = (x.shape[1], 1, *two(kernel, 1)), float(np.float32(1 / math.prod(kernel)))
     ones = Stored(np.ones(shape, np.int8), Grid((share,)))
     if grid is None:
         ones = Stored(np.full(shape, share, np.float32), None)
@@ -68,10 +76,10 @@ def average_pool(w: Writer, node: Node, grid: Grid | None) -> Value:
         x,
         ones,
         None,
-        _planned(w, node, kernel, stride, padding),
+        planned(w, node, kernel, stride, padding),
         grid,
-        stride=_two(stride, 1),
-        pads=_two([(p, p) for p in padding], (0, 0)),
+        stride=two(stride, 1),
+        pads=two([(p, p) for p in padding], (0, 0)),
         dilation=(1, 1),
         depthwise=True,
     )
@@ -113,7 +121,7 @@ def _convolve(
     return w.emit(
         "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
         inputs,
-        (*shape[:2], *_two(shape[2:], 1)),
+        (*shape[:2], *two(shape[2:], 1)),
         grid,
         "DepthwiseConv2DOptions" if depthwise else "Conv2DOptions",
         last=True,
@@ -160,20 +168,20 @@ def global_average(w: Writer, node: Node, grid: Grid | None) -> Value:
 
 def max_pool(w: Writer, node: Node, grid: Grid | None) -> Value:
     """MAX_POOL_2D; a border that it cannot add itself holds the lowest integer."""
-    kernel = _each(node.args[1], w.shapes[node.name][2:])
-    stride = _each(argument(node, 2) or kernel, kernel)
-    padding = _each(argument(node, 3, 0), kernel)
-    if any(d != 1 for d in _each(argument(node, 4, 1), kernel)):
+    kernel = each(node.args[1], w.shapes[node.name][2:])
+    stride = each(argument(node, 2) or kernel, kernel)
+    padding = each(argument(node, 3, 0), kernel)
+    if any(d != 1 for d in each(argument(node, 4, 1), kernel)):
         raise unsupported(node, "its pooling knows no dilation")
-    shape = _planned(w, node, kernel, stride, padding)
+    shape = planned(w, node, kernel, stride, padding)
     x = with_height(w, w.read(node.args[0]))
-    window, step = _two(kernel, 1), _two(stride, 1)
-    pads = _two([(p, p) for p in padding], (0, 0))
+    window, step = two(kernel, 1), two(stride, 1)
+    pads = two([(p, p) for p in padding], (0, 0))
     x, own = padded(w, x, window, step, pads, fill=_LOWEST[x.grid is None])
     made = w.emit(
         "MAX_POOL_2D",
         (x.tensor,),
-        (*shape[:2], *_two(shape[2:], 1)),
+        (*shape[:2], *two(shape[2:], 1)),
         x.grid,
         "Pool2DOptions",
         last=True,
@@ -266,89 +274,6 @@ def softmax(w: Writer, node: Node, grid: Grid | None) -> Value:
     code, options = ("LOG_SOFTMAX", "LogSoftmax") if logarithm else ("SOFTMAX", "Softmax")
     values = {} if logarithm else {"beta": 1.0}
     return w.emit(code, (x.tensor,), x.shape, grid, f"{options}Options", last=x.last, **values)
-
-
-# Windows ------------------------------------------------------------------------------------------
-
-
-def with_height(w: Writer, value: Value) -> Value:
-    """``[N, C, L] -> [N, C, 1, L]``, channels last: one axis in space becomes two."""
-    value = w.arranged(value, last=True)
-    if len(value.shape) == 4:
-        return value
-    return w.reshaped(value, (*value.shape[:2], 1, value.shape[2]), last=True)
-
-
-def without_height(w: Writer, value: Value, shape: tuple[int, ...]) -> Value:
-    """Back to the shape that the graph has."""
-    return value if len(shape) == 4 else w.reshaped(value, shape, last=True)
-
-
-def padded(
-    w: Writer,
-    x: Value,
-    window: Sequence[int],
-    stride: Sequence[int],
-    pads: Pads,
-    fill: NDArray[Any] | None = None,
-) -> tuple[Value, int]:
-    """The value and the format's padding: SAME where it is what is asked, else PAD and VALID.
-
-    Args:
-        fill: the value around, ``[1]``; real zeros if None.
-    """
-    if not any(before or behind for before, behind in pads):
-        return x, _VALID
-    sizes = x.shape[2:]
-    if all(_same(*axis) == p for *axis, p in zip(sizes, window, stride, pads, strict=True)):
-        return x, _SAME
-    amounts = np.array([(0, 0), *pads, (0, 0)], np.int32)
-    shape = (*x.shape[:2], *(n + sum(p) for n, p in zip(sizes, pads, strict=True)))
-    inputs = [x.tensor, w.flat.constant(amounts)]
-    code, options = "PAD", "PadOptions"
-    if fill is not None:
-        inputs.append(w.flat.constant(fill, x.grid))
-        code, options = "PADV2", "PadV2Options"
-    return w.emit(code, inputs, shape, x.grid, options, last=True), _VALID
-
-
-def _same(size: int, window: int, stride: int) -> tuple[int, int]:
-    """What the format's SAME adds before and behind."""
-    total = max((math.ceil(size / stride) - 1) * stride + window - size, 0)
-    return total // 2, total - total // 2
-
-
-def _conv_pads(padding: Any, dilation: Any, kernel: Sequence[int]) -> Pads:
-    """Padding of a convolution, ``"same"`` and ``"valid"`` included, for two axes."""
-    if padding == "valid":
-        padding = 0
-    if padding == "same":
-        totals = [d * (k - 1) for d, k in zip(_each(dilation, kernel), kernel, strict=True)]
-        return _two([(t // 2, t - t // 2) for t in totals], (0, 0))
-    return _two([(p, p) for p in _each(padding, kernel)], (0, 0))
-
-
-def _planned(
-    w: Writer, node: Node, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
-) -> tuple[int, ...]:
-    """The pooled shape, if windows that hang over the border do not count."""
-    source, shape = w.read(node.args[0]).shape, w.shapes[node.name]
-    places = zip(source[2:], kernel, stride, padding, strict=True)
-    whole = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in places)
-    if whole != shape[2:]:
-        raise unsupported(node, "with ceil_mode its last window hangs over the border")
-    return shape
-
-
-def _each(value: Any, like: Sequence[int]) -> list[int]:
-    """One number for each axis in space."""
-    values = list(value) if isinstance(value, list | tuple) else [value]
-    return [int(v) for v in (values * len(like) if len(values) == 1 else values)]
-
-
-def _two(values: Sequence[Any], neutral: Any) -> list[Any]:
-    """For two axes in space: a missing height is ``neutral``."""
-    return [neutral] * (2 - len(values)) + list(values)
 
 
 LAYERS: dict[str, Emit] = {

@@ -1,3 +1,4 @@
+import nbformat
 import pytest
 
 from qutils.errors import InvalidInputError
@@ -58,3 +59,14 @@ def test_a_finished_run_tells_time_reuse_and_targets(tmp_path):
     assert "all measured anew, 1 of 2 targets reached" in reports.outcome("a", run)
     failed = Run(1, tmp_path / "failed.html", "E: x")
     assert reports.outcome("a", failed) == f"a failed: E: x\n  {failed.shown}"
+
+
+def test_a_report_whose_packages_are_missing_is_left_as_it_is(folder, tmp_path):
+    write_notebook(folder / "a.ipynb", "raise ValueError('no')")
+    notebook = nbformat.read(folder / "a.ipynb", as_version=4)
+    notebook.metadata["qutils"] = {"needs": ["no_such_package"], "install": "make such"}
+    nbformat.write(notebook, folder / "a.ipynb")
+    overview = reports.make_reports({"profile": "smoke"}, folder=folder)
+    assert overview.runs == {}
+    assert overview.exit_code == 0
+    assert overview.skipped == {"a": "no_such_package not installed (make such)"}

@@ -1,0 +1,104 @@
+"""Checks, tables and words from figures that are made up here: only their arithmetic is tested."""
+
+from dataclasses import replace
+
+import pytest
+
+from qutils.bench.latency import Latency, Ratio
+from qutils.detection.ultralytics import Scores
+from qutils.experiments import detection
+from qutils.experiments.detection import tables, words
+from qutils.experiments.detection.parts import EVERYTHING, PartError
+from qutils.experiments.detection.runs import FP32, OURS, THEIRS, Distance, Figures
+
+SIZE = detection.choose("smoke")
+LATENCY = Latency(2.0, 0.1, 5, 1, 1)
+
+
+def figures(maker, map50_95, size_bytes, ratio, runtime="openvino"):
+    away = None if maker == FP32 else Distance(0.5, 0.01, 9)
+    return Figures(
+        "yolo11n",
+        runtime,
+        maker,
+        Scores(map50_95 + 20, map50_95, (map50_95,), 64),
+        away,
+        size_bytes,
+        LATENCY,
+        None if maker == FP32 else Ratio(0.6, 0.5, 0.7),
+        Ratio(ratio, ratio - 0.01, ratio + 0.01) if maker == OURS else None,
+        (("Convolution u8", 3),),
+    )
+
+
+def three(ours=59.5, theirs=58.0, size=260, ratio=1.01, runtime="openvino"):
+    return [
+        figures(FP32, 60.0, 1000, 0, runtime),
+        figures(THEIRS, theirs, 300, 0, runtime),
+        figures(OURS, ours, size, ratio, runtime),
+    ]
+
+
+PARTS = [PartError("yolo11n", EVERYTHING, 59.0, 1.0, None)]
+
+
+def failed(found):
+    return [check.name for check in detection.checks(found, "full") if check.passed is False]
+
+
+def test_all_targets_are_reached_by_a_good_file():
+    assert failed(three()) == []
+    assert len(detection.checks(three(), "full")) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"ours": 58.9}, "yolo11n: openvino, INT8 below FP32"),
+        ({"theirs": 59.6}, "yolo11n: openvino, above the exporter's INT8"),
+        ({"size": 321}, "yolo11n: openvino, file"),
+        ({"ratio": 1.06}, "yolo11n: openvino, latency"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_each_target_can_be_missed(change, name):
+    assert failed(three(**change)) == [name]
+
+
+def test_litert_may_lose_more_and_is_not_held_against_the_exporter_there():
+    assert failed(three(ours=58.6, theirs=59.9, runtime="litert")) == []
+    assert failed(three(ours=58.4, runtime="litert")) == ["yolo11n: litert, INT8 below FP32"]
+
+
+def test_a_trial_is_not_judged():
+    assert {check.passed for check in detection.checks(three(ours=1.0), "smoke")} == {None}
+
+
+def test_rows_keep_float_integer_and_simulated_apart():
+    rows = detection.rows(three(), PARTS, SIZE)
+    assert [row.execution for row in rows] == ["float", "integer", "integer", "simulated"]
+    assert [row.method for row in rows] == ["fp32", "ptq-ultralytics", "ptq", "ptq"]
+    assert rows[2].metrics["map50_95"] == 59.5
+    assert rows[2].metrics["latency_over_exporter"] == 1.01
+    assert rows[0].metrics["box_error_px"] is None
+    assert all(row.top1 is None for row in rows)
+
+
+def test_tables_tell_what_was_lost_against_fp32_of_the_same_runtime():
+    frame = tables.files([*three(), *three(ours=40.0, runtime="litert")])
+    lost = frame.set_index(["runtime", "maker"])["lost"]
+    assert lost["openvino", OURS] == pytest.approx(0.5)
+    assert lost["litert", OURS] == pytest.approx(20.0)
+    read = tables.file_table(three()).iloc[2]
+    assert (read["lost [points]"], read["of FP32's"]) == ("+0.50", "0.260")
+    assert tables.part_table(PARTS).iloc[0]["box error [pixels]"] == ""
+
+
+def test_words_name_files_that_are_slower_than_fp32():
+    fast = three()
+    assert words.of_slow(fast).startswith("No INT8 file")
+    slow = [replace(one, over_fp32=Ratio(2.0, 1.9, 2.1)) if one.over_fp32 else one for one in fast]
+    assert words.of_slow(slow).count("2.00 times the time of FP32") == 2
+    assert "FP32 60.00 %; points lost: Ultralytics INT8 +2.00, qutils INT8 +0.50" in (
+        words.of_finding(fast)
+    )
