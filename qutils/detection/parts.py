@@ -30,7 +30,9 @@ def part_of(layer: str) -> str:
 
 
 def rounded_only(sim: SimulatedModel, parts: Collection[str]) -> SimulatedModel:
-    """A copy that rounds these parts alone; everywhere else numbers pass as they are.
+    """A copy that rounds these parts alone; elsewhere weights and activations pass as they are.
+
+    Biases are rounded everywhere, to 32 bits, which is next to nothing.
 
     Raises:
         InvalidInputError: an unknown part.
