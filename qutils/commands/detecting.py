@@ -9,6 +9,7 @@ from pathlib import Path
 from qutils import detection, runtimes
 from qutils.detection import ultralytics
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
+from qutils.experiments.staging import probe_write
 from qutils.export import SUFFIXES
 from qutils.runtimes import RUNTIMES
 from qutils.schemes import Recipe, Scheme
@@ -47,9 +48,9 @@ class Asked:
 
     def dataset(self) -> detection.DetectionData:
         """The YAML's pictures and labels, or those of a name on Ultralytics' list."""
-        if Path(self.data).is_file() or "/" in self.data:
-            return detection.read_detection_data(self.data)
-        return ultralytics.named_dataset(self.data)
+        if ultralytics.is_listed(Path(self.data)):
+            return ultralytics.named_dataset(self.data)
+        return detection.read_detection_data(self.data)
 
 
 def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
@@ -67,19 +68,16 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
         raise InvalidInputError(f"--qat-epochs is at least 0, not {asked.qat_epochs}")
     if not asked.weights.is_file() and asked.weights.parent != Path("."):
         raise DataError(f"{asked.weights} is missing: correct its path")
+    probe_write(asked.out.resolve().parent)
     weights = detection.read_weights(asked.weights)
     data = asked.dataset()
-    if len(data.names) != len(weights.names):
-        raise DataError(
-            f"{asked.weights} finds {len(weights.names)} classes, {asked.data} names "
-            f"{len(data.names)}: give the data that it was trained for"
-        )
+    data.check_names(weights.names, asked.weights)
     chosen = data.calibration(asked.pictures)
     data.only("calibration", chosen).check("calibration", *(["val"] if score else []))
     detector = detection.as_detector(weights, asked.size, normalized=detection.normalized(runtime))
     kept = detection.observe_detector(
         detector,
-        detection.read_pictures(chosen, asked.size),
+        detection.PictureFiles(chosen, asked.size),
         runtime,
         keep_float=asked.keep_float,
         progress=True,
@@ -87,7 +85,7 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
     scheme = Scheme(8, granularity="per_channel", observer=asked.observer)
     sim = kept.simulate(Recipe(scheme, Scheme(8, observer=asked.observer)))
     if asked.qat_epochs:
-        pictures = detection.read_pictures(data.pictures("train")[:FOLLOWED], asked.size)
+        pictures = detection.PictureFiles(data.pictures("train")[:FOLLOWED], asked.size)
         sim = detection.finetune_detector(sim, detector, pictures, epochs=asked.qat_epochs)
     detection.export_detector(sim, asked.out, weights.names)
     yield f"{asked.out}: {asked.out.stat().st_size:,} bytes, W8A8 for {runtime}, ranges of "

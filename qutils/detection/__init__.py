@@ -5,7 +5,7 @@ A detector in INT8, its ranges from pictures that do not judge it::
     import qutils as q
     data = q.detection.read_detection_data("shapes.yaml")
     weights = q.detection.read_weights("yolo11n.pt")
-    pictures = q.detection.read_pictures(data.calibration(128), size=640)
+    pictures = q.detection.PictureFiles(data.calibration(128), size=640)
     detector = q.detection.as_detector(weights, size=640)
     sim = q.detection.observe_detector(detector, pictures).simulate(q.Recipe())
     q.detection.export_detector(sim, "yolo11n_int8.onnx", weights.names)
@@ -18,7 +18,7 @@ from qutils.detection.dataset import DetectionData, boxes_of, read_detection_dat
 from qutils.detection.detector import DECODE, Detector
 from qutils.detection.generate import ShapesPlan, generate_shapes, scenes
 from qutils.detection.parts import PARTS, OneScale, part_of, rounded_only
-from qutils.detection.predict import Prediction, read_pictures
+from qutils.detection.predict import PictureFiles, Prediction, read_pictures
 from qutils.detection.qat import finetune_detector
 from qutils.detection.quantize import export_detector, normalized, observe_detector
 from qutils.detection.reference import FORMATS, Training, export_reference, train
@@ -43,6 +43,7 @@ __all__ = [
     "DetectionData",
     "Detector",
     "OneScale",
+    "PictureFiles",
     "Prediction",
     "Scene",
     "Scores",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 import yaml
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from qutils.errors import DataError, InvalidInputError, unknown_name
@@ -93,6 +94,25 @@ class DetectionData:
                     f"for in {label_file(self.pictures(split)[0]).parent}"
                 )
 
+    def check_names(self, names: Sequence[str], weights: Path) -> None:
+        """Raise DataError unless ``names`` of a network are the classes of this dataset, in order.
+
+        Capitals make no difference; a dataset without names (``nc`` alone) fits by count.
+        """
+        ours, theirs = ([n.strip().lower() for n in each] for each in (names, self.names))
+        mend = "give the data that the network was trained for"
+        if len(ours) != len(theirs):
+            raise DataError(
+                f"{weights} finds {len(ours)} classes, {self.yaml} names {len(theirs)}: {mend}"
+            )
+        if theirs == [f"class_{i}" for i in range(len(theirs))]:
+            return
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            if one != other:
+                raise DataError(
+                    f"class {number} is {one!r} to {weights} and {other!r} to {self.yaml}: {mend}"
+                )
+
     def only(self, split: str, pictures: Sequence[Path]) -> DetectionData:
         """The same with these pictures in the place of a split's."""
         return replace(self, splits={**self.splits, split: tuple(pictures)})
@@ -150,8 +170,9 @@ def boxes_of(picture: Path, size: int) -> Tensor:
     lines = path.read_text().splitlines() if path.is_file() else []
     rows = [[float(word) for word in line.split()] for line in lines if line.strip()]
     with Image.open(picture) as image:
-        scale = size / max(image.size)
-        width, height = (side * scale for side in image.size)
+        sides = ImageOps.exif_transpose(image).size  # as cameras mark it, and as scoring reads it
+    scale = size / max(sides)
+    width, height = (side * scale for side in sides)
     left, top = (size - width) / 2, (size - height) / 2
     boxes = [
         [
@@ -208,7 +229,8 @@ def _pictures(path: Path, split: str, root: Path, value: Any) -> tuple[Path, ...
             raise DataError(f"{path}: {split} is {place}, which is no folder and no .txt list")
     if not found:
         raise DataError(f"{path}: split {split!r} is empty, {root / str(value)} holds no pictures")
-    return tuple(sorted(p.resolve() for p in found))
+    # not resolved: a link's labels lie beside the link
+    return tuple(sorted(Path(os.path.abspath(p)) for p in found))
 
 
 def _refuse_shared(path: Path, splits: Mapping[str, tuple[Path, ...]]) -> None:
@@ -216,7 +238,7 @@ def _refuse_shared(path: Path, splits: Mapping[str, tuple[Path, ...]]) -> None:
     owner: dict[Path, str] = {}
     for split, pictures in splits.items():
         for picture in pictures:
-            first = owner.setdefault(picture, split)
+            first = owner.setdefault(picture.resolve(), split)
             if first != split:
                 raise DataError(
                     f"{path}: {picture} is in {first!r} and in {split!r}: give each split pictures "

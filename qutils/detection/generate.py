@@ -19,7 +19,7 @@ from qutils.zoo import natural_pictures
 from qutils.zoo.natural import MOST
 
 #: Splits of the dataset; the order seeds them.
-SPLITS = ("train", "calibration", "val")
+SHAPE_SPLITS = ("train", "calibration", "val")
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ def scenes(plan: ShapesPlan, split: str) -> Iterator[Scene]:
         InvalidInputError: no such split.
         MissingPackageError: scikit-image, which has the backgrounds, is not installed.
     """
-    if split not in SPLITS:
-        raise InvalidInputError(f"no split {split!r}: choose from {', '.join(SPLITS)}")
+    if split not in SHAPE_SPLITS:
+        raise InvalidInputError(f"no split {split!r}: choose from {', '.join(SHAPE_SPLITS)}")
     grounds = _backgrounds(plan.size)
     for number in range(getattr(plan, split)):
-        draw = np.random.default_rng((plan.seed, SPLITS.index(split), number))
+        draw = np.random.default_rng((plan.seed, SHAPE_SPLITS.index(split), number))
         ground = grounds[int(draw.integers(len(grounds)))]
         if draw.uniform() < 0.5:
             ground = ground.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -102,7 +102,7 @@ def generate_shapes(folder: str | Path, plan: ShapesPlan | None = None) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".tmp-") as temporary:
             root = Path(temporary) / plan.name
-            for split in SPLITS:
+            for split in SHAPE_SPLITS:
                 _write_split(root, plan, split)
             _write_yaml(root / "data.yaml")
             shutil.rmtree(target, ignore_errors=True)
@@ -130,7 +130,7 @@ def _write_split(root: Path, plan: ShapesPlan, split: str) -> None:
 def _write_yaml(path: Path) -> None:
     """Paths relative to the file: Ultralytics resolves them where ``path`` is missing."""
     content = {
-        **{split: f"images/{split}" for split in SPLITS},
+        **{split: f"images/{split}" for split in SHAPE_SPLITS},
         "names": dict(enumerate(SHAPES)),
     }
     path.write_text(yaml.safe_dump(content, sort_keys=False))

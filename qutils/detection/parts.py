@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from qutils.affine import fake_quantize, qparams
+from qutils.detection.predict import BATCH, PictureFiles
 from qutils.errors import unknown_name
 from qutils.schemes import Scheme
-from qutils.simulate import FakeQuantize, SimulatedModel
+from qutils.simulate import SimulatedModel
 
 #: Parts of a detector, in order, and what the names of their layers begin with.
 PARTS = {
@@ -58,13 +59,14 @@ class OneScale(nn.Module):
     picture, so that a step is about 1/255 of its side.
     """
 
-    def __init__(self, detector: nn.Module, pictures: Tensor, size: int) -> None:
+    def __init__(self, detector: nn.Module, pictures: Tensor | PictureFiles, size: int) -> None:
         super().__init__()
         self.detector, self.size = detector, size
+        batches = torch.split(pictures, BATCH) if isinstance(pictures, Tensor) else pictures
         with torch.no_grad():
-            seen = self._shares(pictures)
-        scheme = Scheme(8, signed=True, symmetric=False)
-        self.q = qparams(seen.min(), seen.max(), scheme)
+            ends = [torch.stack((s.min(), s.max())) for s in map(self._shares, batches)]
+        low, high = torch.stack(ends).T
+        self.q = qparams(low.min(), high.max(), Scheme(8, signed=True, symmetric=False))
 
     def _shares(self, pictures: Tensor) -> Tensor:
         found: Tensor = self.detector(pictures)
@@ -73,8 +75,3 @@ class OneScale(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         rounded = fake_quantize(self._shares(pictures), self.q)
         return torch.cat([rounded[:, :4] * self.size, rounded[:, 4:]], 1)
-
-
-def quantizers_of(sim: SimulatedModel, part: str) -> list[FakeQuantize]:
-    """The quantizers of one part, in order."""
-    return [q for name, q in sim.quantizers.items() if part_of(name) == part]

@@ -1,19 +1,21 @@
-"""From pictures to predictions, whatever computes: a module, a runtime, one picture at a time."""
+"""From pictures to predictions, whatever computes: a module or a runtime, batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from qutils.errors import DataError
 from qutils.runtimes import Runtime
 
+#: Pictures that are computed, or read, at once.
+BATCH = 16
 #: Around a picture that is not square, as detectors were trained: grey.
 _FILL = (114, 114, 114)
 
@@ -32,17 +34,37 @@ class Prediction:
     def __call__(self, pictures: Tensor) -> Tensor:
         if isinstance(self.computes, Runtime):
             first = self.computes.input_shape[0]
-            size = first if isinstance(first, int) else len(pictures)
+            size = first if isinstance(first, int) else BATCH
             parts = [self.computes.run(part.numpy()) for part in torch.split(pictures, size)]
             found = torch.from_numpy(np.concatenate(parts))
         else:
-            found = self.computes(pictures)
+            found = torch.cat([self.computes(part) for part in torch.split(pictures, BATCH)])
         if self.normalized:
             height, width = pictures.shape[2:]
             found = found.clone()
             found[:, 0:4:2] *= width
             found[:, 1:4:2] *= height
         return found
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Pictures that are read when they are needed: ``files[:2]`` is ``[2, 3, size, size]``.
+
+    Iterating gives batches of ``BATCH``: memory is one batch, whatever their number.
+    """
+
+    paths: tuple[Path, ...]
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, cut: slice) -> Tensor:
+        return read_pictures(self.paths[cut], self.size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i : i + BATCH] for i in range(0, len(self), BATCH))
 
 
 def read_pictures(paths: Sequence[Path], size: int) -> Tensor:
@@ -57,7 +79,7 @@ def read_pictures(paths: Sequence[Path], size: int) -> Tensor:
 def _letterboxed(path: Path, size: int) -> Tensor:
     try:
         with Image.open(path) as image:
-            picture = image.convert("RGB")
+            picture = ImageOps.exif_transpose(image).convert("RGB")  # turned as cameras mark it
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is no picture that can be read: remove or replace it") from error
     scale = size / max(picture.size)

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qutils.detection.detector import Detector
+from qutils.detection.predict import BATCH, PictureFiles
 from qutils.qat import finetune
 from qutils.simulate import SimulatedModel
 
 #: Added to the float network's confidence, so that places it sees nothing at count a little.
 FLOOR = 0.01
-BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Followed:
     """Batches ``(x, float network's predictions of x)``, computed as they are asked for."""
 
     detector: Detector
-    pictures: Tensor  # [N, 3, H, W]
+    pictures: Tensor | PictureFiles  # [N, 3, H, W]
     batch: int = BATCH
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ def following_loss(found: Tensor, wanted: Tensor) -> Tensor:
 def finetune_detector(
     sim: SimulatedModel,
     detector: Detector,
-    pictures: Tensor,
+    pictures: Tensor | PictureFiles,
     *,
     epochs: float = 1.0,
     learning_rate: float | None = None,
@@ -65,7 +65,8 @@ def finetune_detector(
     """Train a quantized detector to find what its float network finds; returns a new one.
 
     Args:
-        pictures: ``[N, 3, H, W]`` in 0..1, at least ``BATCH`` of them; labels are not needed.
+        pictures: ``[N, 3, H, W]`` in 0..1 or their files, at least ``BATCH`` of them; labels are
+            not needed.
 
     Raises: as ``qutils.qat.finetune``.
     Source: straight-through estimator and learned scales as in ``qutils.qat``; distillation after

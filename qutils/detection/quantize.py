@@ -10,28 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import torch
 from torch import Tensor
 
 from qutils.calibration import Observation, observe
 from qutils.detection.detector import DECODE, Detector
+from qutils.detection.predict import BATCH, PictureFiles
 from qutils.errors import InvalidInputError
 from qutils.export import export
 from qutils.files import atomic_path
 from qutils.simulate import SimulatedModel
 
-#: Pictures of one batch of calibration.
-BATCH = 16
-
 
 def observe_detector(
     detector: Detector,
-    pictures: Tensor,
+    pictures: Tensor | PictureFiles,
     target: str = "onnxruntime",
     *,
     keep_float: Collection[str] = (),
     progress: bool = False,
 ) -> Observation:
-    """Watch a detector on calibration pictures ``[N, 3, H, W]`` in 0..1.
+    """Watch a detector on calibration pictures, ``[N, 3, H, W]`` in 0..1 or their files.
 
     Its decoding stays in float: it computes with distances, pixels and probabilities, which no one
     scale fits, and is a thousandth of the work. So does what has no integer kernel, the products of
@@ -48,7 +47,7 @@ def observe_detector(
         )
     return observe(
         detector,
-        pictures.split(BATCH),  # type: ignore[no-untyped-call]
+        torch.split(pictures, BATCH) if isinstance(pictures, Tensor) else pictures,
         target,
         allow_float=True,
         keep_float=[DECODE, *keep_float],
@@ -90,7 +89,7 @@ class FileNote:
 
 
 def export_detector(sim: SimulatedModel, path: str | Path, names: Sequence[str]) -> Path:
-    """Write a quantized detector, with a ``FileNote``; returns ``path``.
+    """Write a quantized detector; returns ``path``. ONNX and LiteRT files carry a ``FileNote``.
 
     Make the detector of a ``.tflite`` file with ``normalized=True`` (see ``normalized``) if that
     package shall read it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,9 +20,15 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from qutils.detection import ultralytics
-from qutils.detection.dataset import DetectionData
+from qutils.detection.dataset import DetectionData, label_file
+from qutils.detection.links import write_yaml
 from qutils.errors import DataError, InvalidInputError, UnsupportedError, unknown_name
 from qutils.files import ROOT, write_text
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 #: Lines of what the package printed that an error repeats.
 _SPOKEN = 6
@@ -99,49 +106,84 @@ def train(
     note = out.with_suffix(".json")
     if out.is_file() and note.is_file() and note.read_text() == made:
         return out
-    work = out.with_suffix(".training")
+    with _alone(out):
+        if out.is_file() and note.is_file() and note.read_text() == made:
+            return out  # somebody else's run made it meanwhile
+        weights = _trained(network, data, out.with_suffix(".training"), training, made)
+        note.unlink(missing_ok=True)  # it tells of the weights that are replaced
+        os.replace(weights, out)
+        write_text(note, made)
+        shutil.rmtree(out.with_suffix(".training"))
+    return out
+
+
+def _trained(network: str, data: DetectionData, work: Path, training: Training, made: str) -> str:
+    """Train in ``work``, from where an interrupted run of the same kind stopped."""
     last = work / "run" / "weights" / "last.pt"
     if not (work / "made.json").is_file() or (work / "made.json").read_text() != made:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         write_text(work / "made.json", made)
-    path = ultralytics.write_yaml(data, work)
-    start = str(last) if last.is_file() else f"{network}.yaml"
-    options = {"data": str(path), "project": str(work), "name": "run", **training.options}
+    options = {
+        "data": str(write_yaml(data, work)),
+        "project": str(work),
+        "name": "run",
+        **training.options,
+    }
     with tqdm(total=training.epochs, desc=f"training {network}", unit="epoch") as bar:
 
         def told(event: Mapping[str, Any]) -> None:
             bar.update(int(event["epoch"]) - bar.n)
 
-        weights = _run("train", {"start": start, "resume": last.is_file(), **options}, work, told)
-    os.replace(weights, out)
-    write_text(note, made)
-    shutil.rmtree(work)
-    return out
+        if last.is_file():
+            try:
+                return _run("train", {"start": str(last), "resume": True, **options}, work, told)
+            except UnsupportedError:  # stopped at the very end, or in the middle of writing
+                shutil.rmtree(work / "run")
+        return _run("train", {"start": f"{network}.yaml", "resume": False, **options}, work, told)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Wait while another process trains the same weights."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = out.with_suffix(".lock")
+    with path.open("w") as lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _identity(data: DetectionData) -> str:
-    """The pictures and labels that are trained on, by name and size."""
-    listed = [(str(path), path.stat().st_size) for path in data.pictures("train")]
-    return json.dumps([listed[0], listed[-1], len(listed), sum(size for _, size in listed)])
+    """SHA-256 of what is trained on: names of classes, of pictures, their sizes and labels."""
+    digest = hashlib.sha256(repr(data.names).encode())
+    try:
+        for path in data.pictures("train"):
+            labels = label_file(path)
+            digest.update(f"{path.name} {path.stat().st_size}".encode())
+            digest.update(labels.read_bytes() if labels.is_file() else b"")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Format:
-    """One of the package's formats: its name, and how its exporter names what it writes."""
+    """One of the package's formats."""
 
     name: str
-    ending: str  # behind the stem of the weights
-    int8_ending: str
     file: str  # what a runtime reads of it; {} is the stem
 
 
 #: By runtime.
 FORMATS = MappingProxyType(
     {
-        "onnxruntime": Format("onnx", ".onnx", "_int8.onnx", ""),
-        "openvino": Format("openvino", "_openvino_model", "_int8_openvino_model", "{}.xml"),
-        "litert": Format("litert", ".tflite", "_int8.tflite", ""),
+        "onnxruntime": Format("onnx", ""),
+        "openvino": Format("openvino", "{}.xml"),
+        "litert": Format("litert", ""),
     }
 )
 
@@ -187,7 +229,7 @@ def export_reference(
         options: dict[str, Any] = {"start": str(copied), "format": form.name, "imgsz": size}
         if data is not None:
             chosen = data.only("val", data.pictures(split))
-            options |= {"quantize": 8, "data": str(ultralytics.write_yaml(chosen, work))}
+            options |= {"quantize": 8, "data": str(write_yaml(chosen, work))}
         made = Path(_run("export", options, work))
         target = folder / made.name
         if target.is_dir():

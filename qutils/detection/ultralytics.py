@@ -12,7 +12,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -24,14 +25,9 @@ from torch import Tensor, nn
 
 from qutils.detection.dataset import DetectionData, read_detection_data
 from qutils.detection.detector import Detector, Layer
+from qutils.detection.links import write_yaml
 from qutils.detection.nms import nms
-from qutils.errors import (
-    DataError,
-    InvalidInputError,
-    UnsupportedError,
-    not_installed,
-    unknown_name,
-)
+from qutils.errors import DataError, InvalidInputError, UnsupportedError, not_installed
 
 INSTALL = "make detection"
 #: Which of the two heads of an end-to-end network is used; YOLO11 has the first alone.
@@ -112,6 +108,8 @@ def read_weights(path: str | Path) -> Weights:
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing, and could not be fetched") from error
     except Exception as error:  # whatever torch and the package raise of a damaged file
+        if not path.is_file():
+            raise DataError(f"{path} is missing, and could not be fetched") from error
         raise DataError(
             f"{path} holds no weights that can be read: {_first_line(error)}. Give a .pt file that "
             "Ultralytics wrote."
@@ -192,7 +190,7 @@ class Scores:
 
     map50: float
     map50_95: float
-    per_class: tuple[float, ...]  # map50_95 of each class that was seen
+    per_class: tuple[float, ...]  # map50_95 by number; of a class that no label names, the mean
     pictures: int
 
 
@@ -256,16 +254,31 @@ def suppressed(
 # In a process of its own --------------------------------------------------------------------------
 
 
+def is_listed(path: Path) -> bool:
+    """Whether a path that is not there is a bare name, ``coco8.yaml``: one that can be fetched."""
+    return path.parent == Path(".") and not path.is_file()
+
+
 def named_dataset(name: str) -> DetectionData:
     """A dataset of Ultralytics' own list, ``coco8.yaml`` say; fetched where there is a network.
 
     Raises:
-        DataError: no such name, or it cannot be fetched.
+        DataError: no such name, one that a script would fetch, or it cannot be fetched.
     """
     package = Path(str(library().__file__)).parent
     listed = {path.name: path for path in (package / "cfg" / "datasets").glob("*.yaml")}
     if name not in listed:
-        raise unknown_name("dataset of Ultralytics", name, listed)
+        close = get_close_matches(name, listed, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise DataError(
+            f"{name} is missing, and no dataset on Ultralytics' list{hint}: correct the path"
+        )
+    fetched = str(yaml.safe_load(listed[name].read_text()).get("download") or "")
+    if fetched and (not fetched.startswith("https://") or "\n" in fetched.strip()):
+        raise DataError(
+            f"{name} is fetched by a script, which is not executed here: fetch it with "
+            "Ultralytics, then give the path of its YAML"
+        )
     try:
         utils = importlib.import_module("ultralytics.data.utils")
         found = utils.check_det_dataset(str(listed[name]))
@@ -278,19 +291,7 @@ def named_dataset(name: str) -> DetectionData:
         path = Path(folder) / name
         splits = {split: found[split] for split in ("train", "val", "test") if found.get(split)}
         path.write_text(yaml.safe_dump({**splits, "names": dict(found["names"])}))
-        return read_detection_data(path)
-
-
-def write_yaml(data: DetectionData, folder: Path) -> Path:
-    """The dataset as Ultralytics reads it, whole paths and nothing to execute."""
-    content: dict[str, Any] = {"path": str(folder), "names": dict(enumerate(data.names))}
-    for split, pictures in data.splits.items():
-        listed = folder / f"{split}.txt"
-        listed.write_text("\n".join(map(str, pictures)) + "\n")
-        content[split] = str(listed)
-    path = folder / "data.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return path
+        return replace(read_detection_data(path), yaml=listed[name])
 
 
 def _train(told: Callable[..., None], start: str, resume: bool, **options: Any) -> str:

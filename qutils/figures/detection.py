@@ -71,9 +71,11 @@ def _draw_box(axes: Axes, box: Sequence[float], names: Sequence[str]) -> None:
     color = _CLASSES[int(label) % len(_CLASSES)]
     width, height, corner = right - left, bottom - top, (left, top)
     axes.add_patch(Rectangle(corner, width, height, edgecolor=color, fill=False, linewidth=1.6))
-    word = names[int(label)] + (f" {confidence:.2f}" if confidence < 1 else "")
+    name = names[int(label)] if int(label) < len(names) else f"class {int(label)}"
+    word = name + (f" {confidence:.2f}" if confidence < 1 else "")
     about = {"facecolor": color, "edgecolor": "none", "pad": 0.6}
-    axes.text(left, top, word, fontsize=6.5, color=BLACK, va="bottom", bbox=about, clip_on=True)
+    axes.text(left, top, word, fontsize=6.5, color=BLACK, va="bottom", bbox=about, clip_on=True,
+              parse_math=False)  # fmt: skip
 
 
 @themed
@@ -118,6 +120,8 @@ def detector_files(df: pd.DataFrame) -> Figure:
         InvalidInputError: columns missing or no rows.
     """
     checked(df, ("network", "runtime", "maker", "lost", "over_fp32"))
+    if not df["maker"].isin(MAKER_COLORS).any():
+        raise InvalidInputError(f"there is no INT8 file to draw: makers are {set(df['maker'])}")
     networks = list(dict.fromkeys(df["network"]))
     figure = Figure(figsize=(9.0, 0.8 + 2.8 * len(networks)), layout="constrained")
     grid = figure.subplots(len(networks), 2, squeeze=False, sharex="col")

@@ -290,7 +290,7 @@ class _Planner:
                 if integer or (user.op == "output" and node.name not in self.float_nodes):
                     read.add(node.name)
         for node in self.module.graph.nodes:
-            hands_out = op_name(node) in self.target.float_output
+            hands_out = op_name(node) in self.target.float_output or node.op == "placeholder"
             if node.name not in read and (node.name in self.float_nodes or hands_out):
                 self.sites.pop(node.name, None)
 

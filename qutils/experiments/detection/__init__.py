@@ -1,10 +1,10 @@
 """The detection report: YOLO networks in INT8, by their own exporter and by ours.
 
-Ultralytics is an optional extra: look with ``installed()`` before anything is made.
+Ultralytics is an optional extra: ``prepare`` says how to install it before anything is made.
 """
 
 from qutils.experiments.detection.material import Material, prepare
-from qutils.experiments.detection.plan import NETWORKS, PROFILES, Profile, choose, installed
+from qutils.experiments.detection.plan import NETWORKS, PROFILES, Profile, choose
 from qutils.experiments.detection.results import checks, rows
 from qutils.experiments.detection.runs import Figures, measure
 
@@ -16,7 +16,6 @@ __all__ = [
     "Profile",
     "checks",
     "choose",
-    "installed",
     "measure",
     "prepare",
     "rows",

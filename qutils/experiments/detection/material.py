@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from qutils.detection.dataset import DetectionData, read_detection_data
 from qutils.detection.generate import generate_shapes
-from qutils.detection.predict import read_pictures
+from qutils.detection.predict import PictureFiles
 from qutils.detection.reference import train
-from qutils.detection.ultralytics import Weights, read_weights
-from qutils.errors import DataError
+from qutils.detection.ultralytics import (
+    Weights,
+    is_listed,
+    library,
+    named_dataset,
+    read_weights,
+)
 from qutils.experiments.cache import default_folder
 from qutils.experiments.detection.plan import Profile
 
@@ -24,10 +27,10 @@ def folder() -> Path:
 
 @dataclass(frozen=True)
 class Material:
-    """Data, the pictures that give ranges ``[N, 3, H, W]``, and the networks."""
+    """Data, the pictures that give ranges, and the networks."""
 
     data: DetectionData
-    pictures: Tensor
+    pictures: PictureFiles
     networks: tuple[Weights, ...]
 
 
@@ -40,25 +43,23 @@ def prepare(size: Profile) -> Material:
             weights and data name other classes.
         UnsupportedError: weights of another task.
     """
+    library()  # before pictures are drawn for it
     data = dataset(size)
     chosen = data.calibration(size.calibration)
     data = data.only("calibration", chosen)
-    data.check("calibration", "val")
+    data.check("calibration", "val", *([] if size.weights else ["train"]))
     files = size.weights or tuple(_trained(name, data, size) for name in size.networks)
     networks = tuple(read_weights(path) for path in files)
     for weights in networks:
-        if len(weights.names) != len(data.names):
-            raise DataError(
-                f"{weights.path} finds {len(weights.names)} classes, {data.yaml} names "
-                f"{len(data.names)}: give data that the network was trained for"
-            )
-    return Material(data, read_pictures(chosen, size.size), networks)
+        data.check_names(weights.names, weights.path)
+    return Material(data, PictureFiles(chosen, size.size), networks)
 
 
 def dataset(size: Profile) -> DetectionData:
     """The user's dataset, or the generated one."""
-    path = size.data or generate_shapes(folder(), size.shapes)
-    return read_detection_data(path)
+    if size.data is not None and is_listed(size.data):
+        return named_dataset(size.data.name)
+    return read_detection_data(size.data or generate_shapes(folder(), size.shapes))
 
 
 def _trained(name: str, data: DetectionData, size: Profile) -> Path:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from qutils.analysis.layers import compare_layers, float_activations
 from qutils.detection.parts import PARTS, OneScale, part_of, rounded_only
-from qutils.detection.predict import Prediction, read_pictures
+from qutils.detection.predict import PictureFiles, Prediction, read_pictures
 from qutils.detection.quantize import observe_detector
 from qutils.detection.ultralytics import Weights, as_detector, score
 from qutils.experiments.detection.material import Material
@@ -70,7 +70,7 @@ def part_errors(material: Material, size: Profile) -> list[PartError]:
     return found
 
 
-def _variants(weights: Weights, pictures: Tensor, size: Profile) -> dict[str, nn.Module]:
+def _variants(weights: Weights, pictures: PictureFiles, size: Profile) -> dict[str, nn.Module]:
     detector = as_detector(weights, size.size)
     sim = observe_detector(detector, pictures, _TARGET).simulate(recipe(size))
     return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from qutils.detection.generate import ShapesPlan
@@ -69,8 +68,9 @@ def choose(
     """The profile of that name, with what is not None in place of its own.
 
     Args:
-        data: YAML of a dataset of one's own, in YOLO's format.
-        weights: ``.pt`` files of Ultralytics, which are then not trained.
+        data: YAML of a dataset of one's own, in YOLO's format, or a name on Ultralytics' list.
+        weights: ``.pt`` files of Ultralytics, which are then not trained. A bare name that is not
+            there is fetched by Ultralytics.
 
     Raises:
         InvalidInputError: unknown profile, network, runtime or observer (suggests the closest); a
@@ -90,7 +90,7 @@ def choose(
         raise InvalidInputError("weights is an empty list: name .pt files, or leave it at None")
     files = tuple(Path(path) for path in weights or ())
     for path in (*files, *([Path(data)] if data is not None else [])):
-        if not path.is_file():
+        if not path.is_file() and path.parent != Path("."):  # a bare name may be fetched
             raise DataError(f"{path} is missing: correct its path (relative to the notebook)")
     chosen = replace(chosen, weights=files, data=None if data is None else Path(data))
     if runtimes is not None:
@@ -101,8 +101,3 @@ def choose(
     here = tuple(name for name in FORMATS if RUNTIMES[name].installed)
     missing = tuple((n, RUNTIMES[n].install) for n in FORMATS if n not in here)
     return replace(chosen, runtimes=here, missing=missing)
-
-
-def installed() -> bool:
-    """Whether the extra that this report needs is here; imports nothing."""
-    return all(find_spec(name) is not None for name in ("ultralytics", "torchvision"))

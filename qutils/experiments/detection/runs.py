@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from qutils import runtimes
 from qutils.bench.latency import Latency, Ratio, compare
-from qutils.detection.predict import Prediction, read_pictures
+from qutils.detection.predict import PictureFiles, Prediction, read_pictures
 from qutils.detection.qat import finetune_detector
 from qutils.detection.quantize import export_detector, normalized, observe_detector
 from qutils.detection.reference import export_reference
@@ -124,7 +124,7 @@ def _files(
     if size.qat_epochs and name in size.qat_runtimes:
         chosen = data.pictures("train")[: size.qat_pictures]
         detector = as_detector(weights, size.size, normalized=normalized(name))
-        pictures = read_pictures(chosen, size.size)
+        pictures = PictureFiles(chosen, size.size)
         trained = finetune_detector(sim, detector, pictures, epochs=size.qat_epochs)
         files[TRAINED] = export_detector(trained, folder / f"trained{suffix}", weights.names)
     return files

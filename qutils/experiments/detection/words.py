@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qutils.detection.ultralytics import INSTALL
 from qutils.experiments.detection.material import Material
 from qutils.experiments.detection.plan import Profile
 from qutils.experiments.detection.runs import FP32, Figures
 
-#: AGPL-3.0, in one sentence.
-LICENSE = (
-    "Ultralytics is licensed under AGPL-3.0; so, says its publisher, are networks trained with it "
-    "and files exported by it. This checkout's own code does not depend on it."
-)
 
-
-def of_missing_extra() -> str:
-    """What to install, and under which license it comes."""
-    return f"**Not run here**: ultralytics is not installed. Install it with `{INSTALL}`. {LICENSE}"
+def code(text: str) -> str:
+    """A name of the user's as a code span, whatever it holds."""
+    return f"`{text.replace('`', '')}`"
 
 
 def of_material(material: Material, size: Profile) -> str:
     """Data, networks, and the runtimes that are compared."""
     data = material.data
-    networks = ", ".join(f"`{weights.path.name}`" for weights in material.networks)
+    networks = ", ".join(code(weights.path.name) for weights in material.networks)
     lines = [
-        f"- **Data** {data.yaml.name} of `{data.yaml.parent.name}`: {len(data.names)} classes "
-        f"({', '.join(data.names)}), {len(data.pictures('val')):,} pictures to score, "
-        f"{len(material.pictures):,} others for ranges, {size.size}x{size.size} pixels.",
+        f"- **Data** {code(data.yaml.name)} of {code(data.yaml.parent.name)}: {len(data.names)} "
+        f"classes ({', '.join(map(code, data.names))}), {len(data.pictures('val')):,} pictures to "
+        f"score, {len(material.pictures):,} others for ranges, {size.size}x{size.size} pixels.",
         f"- **Networks** {networks}"
         + ("" if size.weights else f", trained from scratch, {size.training.epochs} epochs")
         + ".",

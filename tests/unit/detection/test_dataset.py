@@ -279,3 +279,27 @@ def test_a_split_without_any_label_is_refused(tmp_path):
 )
 def test_labels_are_where_yolo_looks_for_them(picture, label):
     assert label_file(Path(picture)).as_posix() == label
+
+
+def test_labels_of_a_linked_picture_lie_beside_the_link(tmp_path):
+    path = write_data(tmp_path)
+    (tmp_path / "raw").mkdir()
+    for picture in listed(tmp_path, "val"):
+        moved = picture.rename(tmp_path / "raw" / picture.name)
+        picture.symlink_to(moved)
+    read_detection_data(path).check("val")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("one",), "finds 1 classes"),
+        (("other", "one"), "class 0 is 'other'"),
+    ],
+    ids=["fewer", "another order"],
+)
+def test_a_network_of_other_classes_is_refused(tmp_path, names, message):
+    data = read_detection_data(write_data(tmp_path, names=["one", "other"]))
+    data.check_names(("One", "other"), Path("net.pt"))
+    with pytest.raises(DataError, match=message):
+        data.check_names(names, Path("net.pt"))

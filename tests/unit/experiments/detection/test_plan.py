@@ -43,7 +43,7 @@ def test_bad_parameters_are_refused(given, message):
         detection.choose(**{"profile": "smoke", **given})
 
 
-@pytest.mark.parametrize("given", [{"weights": ["no.pt"]}, {"data": "no.yaml"}], ids=str)
+@pytest.mark.parametrize("given", [{"weights": ["a/no.pt"]}, {"data": "a/no.yaml"}], ids=str)
 def test_missing_files_are_named_before_anything_is_made(given):
     with pytest.raises(DataError, match=r"no\.(pt|yaml) is missing"):
         detection.choose("smoke", **given)

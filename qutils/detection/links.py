@@ -1,0 +1,40 @@
+"""A dataset laid out for Ultralytics: links in a folder of ours, a YAML that runs nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from qutils.detection.dataset import DetectionData, label_file
+
+
+def write_yaml(data: DetectionData, folder: Path) -> Path:
+    """The dataset as Ultralytics reads it: links to pictures and labels, nothing to execute.
+
+    Links, because the package keeps caches beside label files, which it writes there and unpickles
+    when it finds them: those of a stranger's dataset are so never opened.
+    """
+    content: dict[str, Any] = {"path": str(folder), "names": dict(enumerate(data.names))}
+    for split, pictures in data.splits.items():
+        places = folder / "images" / split, folder / "labels" / split
+        for place in places:
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+        for number, picture in enumerate(pictures):
+            _link(picture, places[0] / f"{number:07}{picture.suffix}")
+            if (labels := label_file(picture)).is_file():
+                _link(labels, places[1] / f"{number:07}.txt")
+        content[split] = str(places[0])
+    path = folder / "data.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def _link(source: Path, place: Path) -> None:
+    try:
+        place.symlink_to(source.absolute())
+    except OSError:  # a system without links
+        shutil.copyfile(source, place)
