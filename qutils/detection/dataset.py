@@ -128,12 +128,12 @@ def read_detection_data(path: str | Path) -> DetectionData:
         DataError: the file is missing or not such a YAML; a split is missing or empty, or shares
             pictures with another one.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     content = _content(path)
     names = _names(path, content)
-    root = Path(str(content.get("path") or path.parent))
-    if not root.is_absolute():
-        root = path.parent / root
+    root = path.parent / str(content.get("path") or "")
+    if not root.is_dir() and (here := Path(str(content["path"]))).is_dir():
+        root = here.absolute()  # where other tools look first
     splits = {
         split: _pictures(path, split, root, content[split])
         for split in SPLITS
@@ -143,7 +143,7 @@ def read_detection_data(path: str | Path) -> DetectionData:
         if split not in splits:
             raise DataError(f"{path} names no {split!r} pictures: add a line '{split}: images/...'")
     _refuse_shared(path, splits)
-    return DetectionData(path.resolve(), names, splits)
+    return DetectionData(path, names, splits)
 
 
 def label_file(picture: Path) -> Path:

@@ -45,7 +45,7 @@ def _row(one: Figures, size: Profile) -> Row:
         observer=size.observer if ours else None,
         granularity="per_channel" if ours else None,
         seed=None,
-        execution="integer" if quantized else "float",
+        execution=execution(one),
         runtime=one.runtime,
         size_bytes=one.size_bytes,
         latency_ms_median=one.latency.median_ms,
@@ -53,6 +53,15 @@ def _row(one: Figures, size: Profile) -> Row:
         threads=one.latency.threads,
         metrics=metrics,
     )
+
+
+def execution(one: Figures) -> str:
+    """``integer``, or ``simulated`` where ONNX Runtime computes rounded values mostly in float."""
+    if one.maker == FP32:
+        return "float"
+    if one.why is not None and one.why.profile.share("integer") < one.why.profile.share("float"):
+        return "simulated"
+    return "integer"
 
 
 def _simulated(one: PartError, size: Profile) -> Row:

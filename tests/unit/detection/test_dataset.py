@@ -303,3 +303,18 @@ def test_a_network_of_other_classes_is_refused(tmp_path, names, message):
     data.check_names(("One", "other"), Path("net.pt"))
     with pytest.raises(DataError, match=message):
         data.check_names(names, Path("net.pt"))
+
+
+def test_a_relative_path_to_the_yaml_will_do(tmp_path, monkeypatch):
+    write_data(tmp_path / "set")
+    monkeypatch.chdir(tmp_path)
+    found = [p for p in (tmp_path / "set").iterdir() if p.suffix == ".yaml"]
+    data = read_detection_data(found[0].relative_to(tmp_path))
+    data.check("val")
+    assert all(p.is_absolute() for p in data.pictures("train"))
+
+
+def test_a_root_relative_to_the_working_folder_will_do(tmp_path, monkeypatch):
+    path = write_data(tmp_path / "set", path="set")
+    monkeypatch.chdir(tmp_path)
+    read_detection_data(path).check("val")
