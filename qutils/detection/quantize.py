@@ -84,7 +84,7 @@ class FileNote:
             "names": dict(enumerate(self.names)),
             "channels": 3,
             "end2end": False,
-            "args": {"dynamic": True, "nms": False},
+            "args": {"dynamic": False, "nms": False},
         }
 
 
@@ -104,6 +104,8 @@ def export_detector(sim: SimulatedModel, path: str | Path, names: Sequence[str])
         if path.suffix == ".onnx":
             model = onnx.load(str(temporary))
             onnx.helper.set_model_props(model, {key: str(value) for key, value in note.items()})
+            for axis in model.graph.output[0].type.tensor_type.shape.dim:
+                axis.ClearField("dim_param")  # to Ultralytics a named one means any size
             onnx.save(model, str(temporary))
         elif path.suffix == ".tflite":
             with zipfile.ZipFile(temporary, "a", zipfile.ZIP_DEFLATED) as archive:

@@ -263,7 +263,7 @@ def test_our_file_is_scored_as_ultralytics_scores_it(yolo, data, trained, tmp_pa
     ending = {"litert": ".tflite"}.get(target, ".onnx")
     path = d.export_detector(sim, tmp_path / f"ours{ending}", weights.names)
     ours = d.score(d.Prediction(load(path, target), shares), data, SIZE, batch=1)
-    options = {"imgsz": SIZE, "batch": 1, "plots": False, "rect": False, "workers": 0}
+    options = {"imgsz": SIZE, "batch": 1, "plots": False, "workers": 0}
     theirs = yolo(str(path), task="detect").val(
         data=str(data.yaml), device="cpu", project=str(tmp_path), verbose=False, **options
     )
