@@ -158,8 +158,11 @@ TUTORIAL = {
     "profile": study.PROFILES, "model": MODELS, "models": MODELS, "method": METHODS,
     "observer": OBSERVERS, "granularity": GRANULARITIES, "mapping": ("affine", "symmetric"),
 }  # fmt: skip
-#: Any whole number; a name of one of many tensors; names that the notebook checks; folders.
-UNLIMITED = {"seed", "tensor", "runtimes", "calibration", "photographs"}
+#: Any whole number; a name of one of many tensors; names that the notebook checks; folders, files.
+UNLIMITED = {
+    *("seed", "tensor", "runtimes", "calibration", "photographs"),
+    *("weights", "data"),  # files, or names that Ultralytics fetches
+}
 
 
 @pytest.mark.parametrize("notebook", tutorial_notebooks(), ids=lambda path: path.stem)
