@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
@@ -19,8 +20,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
+from PIL import Image
 from torch import Tensor, nn
 
 from qutils.detection.dataset import DetectionData, read_detection_data
@@ -47,9 +50,25 @@ def library() -> ModuleType:
     os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "1")  # weights without pickled code
     try:
         _import_torchvision()
-        return importlib.import_module("ultralytics")
+        with _own_functions_kept():
+            return importlib.import_module("ultralytics")
     except ImportError as error:
         raise not_installed("ultralytics", INSTALL, error) from error
+
+
+@contextmanager
+def _own_functions_kept() -> Iterator[None]:
+    """Put back what the package replaces for the whole process when it is imported.
+
+    Its ``Image.open`` wants to install a package where a file is no picture.
+    """
+    opened, saved, printed = Image.open, torch.save, np.get_printoptions()
+    try:
+        yield
+    finally:
+        Image.open, torch.save = opened, saved
+        np.set_printoptions(**printed)
+        torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]
 
 
 def _import_torchvision() -> None:

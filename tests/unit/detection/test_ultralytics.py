@@ -270,3 +270,10 @@ def test_our_file_is_scored_as_ultralytics_scores_it(yolo, data, trained, tmp_pa
     assert theirs.names == dict(enumerate(data.names))
     assert ours.map50 == pytest.approx(100 * theirs.box.map50, abs=0.01)
     assert ours.map50_95 == pytest.approx(100 * theirs.box.map, abs=0.01)
+
+
+def test_the_packages_patches_of_other_libraries_are_taken_back(yolo):
+    from PIL import Image
+
+    assert Image.open.__module__ == "PIL.Image"
+    assert torch.save.__module__ == "torch.serialization"
