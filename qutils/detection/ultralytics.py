@@ -40,7 +40,7 @@ _KEPT: list[Any] = []  # operators live as long as their library
 
 @cache
 def library() -> ModuleType:
-    """The package, quiet, offline unless asked otherwise, and without installing anything itself.
+    """The package, quiet, without unpickling weights and without installing anything itself.
 
     Raises:
         MissingPackageError: ultralytics or torchvision is not installed; names the command.
