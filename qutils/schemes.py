@@ -118,6 +118,16 @@ class Recipe:
                 )
             object.__setattr__(self, name, scheme)
 
+    @classmethod
+    def w8a8(cls, observer: str = "minmax") -> Recipe:
+        """What integer kernels run: 8 bits everywhere, weights per channel, ranges by one observer.
+
+        >>> Recipe.w8a8("mse").weights.observer
+        'mse'
+        """
+        scheme = Scheme(8, observer=observer)
+        return cls(replace(scheme, granularity="per_channel"), scheme)
+
     @property
     def label(self) -> str:
         """Bits of weights and activations, as in the literature: ``W8A8``."""

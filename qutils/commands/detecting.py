@@ -10,9 +10,9 @@ from qutils import detection, runtimes
 from qutils.detection import ultralytics
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.experiments.staging import probe_write
-from qutils.export import SUFFIXES
+from qutils.export import SUFFIXES, targets_of
 from qutils.runtimes import RUNTIMES
-from qutils.schemes import Recipe, Scheme
+from qutils.schemes import Recipe
 
 #: Pictures that a network is trained on when it follows its float self.
 FOLLOWED = 1024
@@ -39,7 +39,7 @@ class Asked:
         Raises:
             InvalidInputError: an ending that no runtime of ours reads, or another one's.
         """
-        fitting = [n for n, suffix in SUFFIXES.items() if suffix == self.out.suffix]
+        fitting = targets_of(self.out)
         if not fitting or (self.target is not None and self.target not in fitting):
             endings = ", ".join(dict.fromkeys(SUFFIXES.values()))
             wanted = f" for {self.target}" if self.target else ""
@@ -82,8 +82,7 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
         keep_float=asked.keep_float,
         progress=True,
     )
-    scheme = Scheme(8, granularity="per_channel", observer=asked.observer)
-    sim = kept.simulate(Recipe(scheme, Scheme(8, observer=asked.observer)))
+    sim = kept.simulate(Recipe.w8a8(asked.observer))
     if asked.qat_epochs:
         pictures = detection.PictureFiles(data.pictures("train")[:FOLLOWED], asked.size)
         sim = detection.finetune_detector(sim, detector, pictures, epochs=asked.qat_epochs)

@@ -9,6 +9,7 @@ from typing import Any
 
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.experiments.staging import probe_write
+from qutils.export import targets_of
 from qutils.runtimes import RUNTIMES
 from qutils.schemes import Granularity, Recipe, Scheme
 
@@ -48,9 +49,8 @@ class Request:
         >>> Request.of({"model": "resnet8", "out": Path("net.tflite"), "target": None}).target
         'litert'
         """
-        suffix = given["out"].suffix if given["out"] else ""
-        readers = (name for name, entry in RUNTIMES.items() if entry.suffix == suffix)
-        return cls(**{**given, "target": given["target"] or next(readers, cls.target)})
+        readers = targets_of(given["out"] or "")
+        return cls(**{**given, "target": given["target"] or next(iter(readers), cls.target)})
 
     @property
     def recipe(self) -> Recipe:

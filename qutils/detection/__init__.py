@@ -21,7 +21,13 @@ from qutils.detection.parts import PARTS, OneScale, part_of, rounded_only
 from qutils.detection.predict import PictureFiles, Prediction, read_pictures
 from qutils.detection.qat import finetune_detector
 from qutils.detection.quantize import export_detector, normalized, observe_detector
-from qutils.detection.reference import FORMATS, Training, export_reference, train
+from qutils.detection.reference import (
+    FORMATS,
+    Training,
+    export_reference,
+    train,
+    training_seconds,
+)
 from qutils.detection.shapes import SHAPES, Box, Scene
 from qutils.detection.ultralytics import (
     HEADS,
@@ -67,4 +73,5 @@ __all__ = [
     "score",
     "suppressed",
     "train",
+    "training_seconds",
 ]

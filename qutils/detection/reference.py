@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -102,19 +103,45 @@ def train(
     out, training = Path(out).resolve(), training or Training()
     if out.suffix != ".pt":
         raise InvalidInputError(f"weights are written as .pt, not {out.name}")
-    made = json.dumps({"network": network, **asdict(training), "data": _identity(data)})
-    note = out.with_suffix(".json")
-    if out.is_file() and note.is_file() and note.read_text() == made:
+    made = {"network": network, **asdict(training), "data": _identity(data)}
+    if _note(out).get("made") == made:
         return out
     with _alone(out):
-        if out.is_file() and note.is_file() and note.read_text() == made:
+        if _note(out).get("made") == made:
             return out  # somebody else's run made it meanwhile
-        weights = _trained(network, data, out.with_suffix(".training"), training, made)
+        work = out.with_suffix(".training")
+        weights = _trained(network, data, work, training, json.dumps(made))
+        note = out.with_suffix(".json")
         note.unlink(missing_ok=True)  # it tells of the weights that are replaced
         os.replace(weights, out)
-        write_text(note, made)
-        shutil.rmtree(out.with_suffix(".training"))
+        write_text(note, json.dumps({"made": made, "seconds": _spent(work)}))
+        shutil.rmtree(work)
     return out
+
+
+def training_seconds(weights: Path) -> float | None:
+    """Seconds that ``train`` took for these weights, starting Ultralytics included.
+
+    Of an interrupted run those epochs count that were not lost. None of weights that it did not
+    make.
+    """
+    seconds: float | None = _note(weights).get("seconds")
+    return seconds
+
+
+def _note(weights: Path) -> dict[str, Any]:
+    """What ``train`` wrote beside weights; empty without the one or the other."""
+    try:
+        note = json.loads(weights.with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return note if weights.is_file() and isinstance(note, dict) else {}
+
+
+def _spent(work: Path) -> float:
+    """Seconds of a training so far."""
+    path = work / "seconds.txt"
+    return float(path.read_text()) if path.is_file() else 0.0
 
 
 def _trained(network: str, data: DetectionData, work: Path, training: Training, made: str) -> str:
@@ -130,17 +157,29 @@ def _trained(network: str, data: DetectionData, work: Path, training: Training, 
         "name": "run",
         **training.options,
     }
+    before, begun = _spent(work), time.monotonic()
+
+    def clock() -> None:
+        write_text(work / "seconds.txt", f"{before + time.monotonic() - begun:.1f}")
+
     with tqdm(total=training.epochs, desc=f"training {network}", unit="epoch") as bar:
 
         def told(event: Mapping[str, Any]) -> None:
             bar.update(int(event["epoch"]) - bar.n)
+            clock()
 
+        weights = ""
         if last.is_file():
             try:
-                return _run("train", {"start": str(last), "resume": True, **options}, work, told)
+                weights = _run("train", {"start": str(last), "resume": True, **options}, work, told)
             except UnsupportedError:  # stopped at the very end, or in the middle of writing
                 shutil.rmtree(work / "run")
-        return _run("train", {"start": f"{network}.yaml", "resume": False, **options}, work, told)
+                before, begun = 0.0, time.monotonic()
+        if not weights:
+            anew = {"start": f"{network}.yaml", "resume": False, **options}
+            weights = _run("train", anew, work, told)
+    clock()
+    return weights
 
 
 @contextmanager

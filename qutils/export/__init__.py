@@ -53,6 +53,15 @@ SUFFIXES = {
 }
 
 
+def targets_of(path: str | Path) -> tuple[str, ...]:
+    """The targets whose files end as ``path`` does, the usual one first.
+
+    >>> targets_of("net.tflite"), targets_of("net.txt")
+    (('litert',), ())
+    """
+    return tuple(name for name, suffix in SUFFIXES.items() if suffix == Path(path).suffix)
+
+
 def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> Path:
     """Write a simulated model for a runtime; returns the path written.
 
@@ -110,4 +119,4 @@ if not TYPE_CHECKING:  # a type checker reads the imports above
 
 sys.modules[__name__].__class__ = _CallablePackage
 
-__all__ = ["EXPORTERS", "SUFFIXES", "export", "export_float", "export_onnx"]
+__all__ = ["EXPORTERS", "SUFFIXES", "export", "export_float", "export_onnx", "targets_of"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from qutils.detection.dataset import DetectionData, read_detection_data
 from qutils.detection.generate import generate_shapes
 from qutils.detection.predict import PictureFiles
-from qutils.detection.reference import train
+from qutils.detection.reference import train, training_seconds
 from qutils.detection.ultralytics import (
     Weights,
     is_listed,
@@ -27,11 +27,15 @@ def folder() -> Path:
 
 @dataclass(frozen=True)
 class Material:
-    """Data, the pictures that give ranges, and the networks."""
+    """Data, the pictures that give ranges, and the networks.
+
+    ``seconds`` is how long each network's training took; empty if the weights were given.
+    """
 
     data: DetectionData
     pictures: PictureFiles
     networks: tuple[Weights, ...]
+    seconds: tuple[float, ...] = ()
 
 
 def prepare(size: Profile) -> Material:
@@ -52,7 +56,8 @@ def prepare(size: Profile) -> Material:
     networks = tuple(read_weights(path) for path in files)
     for weights in networks:
         data.check_names(weights.names, weights.path)
-    return Material(data, PictureFiles(chosen, size.size), networks)
+    took = () if size.weights else tuple(training_seconds(path) or 0.0 for path in files)
+    return Material(data, PictureFiles(chosen, size.size), networks, took)
 
 
 def dataset(size: Profile) -> DetectionData:

@@ -10,13 +10,15 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from qutils.analysis.layers import compare_layers, float_activations
+from qutils.calibration import Observation
 from qutils.detection.parts import PARTS, OneScale, part_of, rounded_only
 from qutils.detection.predict import PictureFiles, Prediction, read_pictures
 from qutils.detection.quantize import observe_detector
 from qutils.detection.ultralytics import Weights, as_detector, score
 from qutils.experiments.detection.material import Material
 from qutils.experiments.detection.plan import Profile
-from qutils.experiments.detection.runs import Distance, distance, recipe
+from qutils.experiments.detection.runs import Distance, distance
+from qutils.schemes import Recipe
 
 #: Pictures on which simulated networks are scored, and on which layers are compared.
 SCORED, COMPARED = 256, 32
@@ -38,7 +40,7 @@ class PartError:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerError:
     """SQNR [dB] of one activation, with all that reached it from the layers before."""
 
     network: str
@@ -48,14 +50,24 @@ class Layer:
     sqnr_db: float
 
 
-def part_errors(material: Material, size: Profile) -> list[PartError]:
+def observe(material: Material, size: Profile) -> list[Observation]:
+    """Each network, observed once for all that follows."""
+    return [
+        observe_detector(as_detector(weights, size.size), material.pictures, _TARGET)
+        for weights in material.networks
+    ]
+
+
+def part_errors(
+    material: Material, size: Profile, observed: Sequence[Observation]
+) -> list[PartError]:
     """Each network with one part rounded at a time, and with its output on one 8-bit scale."""
     found: list[PartError] = []
     scored = material.data.only("val", material.data.pictures("val")[:SCORED])
     watched = read_pictures(scored.pictures("val")[:COMPARED], size.size)
     with tqdm(total=len(material.networks) * (len(PARTS) + 3), desc="parts", unit="part") as bar:
-        for weights in material.networks:
-            models = _variants(weights, material.pictures, size)
+        for weights, kept in zip(material.networks, observed, strict=True):
+            models = _variants(weights, kept, material.pictures, size)
             whole = float("nan")
             for part, model in models.items():
                 predict = Prediction(model)
@@ -70,9 +82,11 @@ def part_errors(material: Material, size: Profile) -> list[PartError]:
     return found
 
 
-def _variants(weights: Weights, pictures: PictureFiles, size: Profile) -> dict[str, nn.Module]:
+def _variants(
+    weights: Weights, kept: Observation, pictures: PictureFiles, size: Profile
+) -> dict[str, nn.Module]:
     detector = as_detector(weights, size.size)
-    sim = observe_detector(detector, pictures, _TARGET).simulate(recipe(size))
+    sim = kept.simulate(Recipe.w8a8(size.observer))
     return {
         "nothing": detector,
         **{part: rounded_only(sim, [part]) for part in PARTS},
@@ -81,20 +95,19 @@ def _variants(weights: Weights, pictures: PictureFiles, size: Profile) -> dict[s
     }
 
 
-def layers(material: Material, size: Profile) -> list[Layer]:
+def layers(material: Material, size: Profile, observed: Sequence[Observation]) -> list[LayerError]:
     """SQNR of every activation of each network, in order of execution."""
     x = read_pictures(material.data.pictures("val")[:COMPARED], size.size)
     found = []
-    for weights in material.networks:
-        kept = observe_detector(as_detector(weights, size.size), material.pictures, _TARGET)
+    for weights, kept in zip(material.networks, observed, strict=True):
         activations = float_activations(kept.captured, kept.placement, x)
-        compared = compare_layers(activations, kept.simulate(recipe(size))).layers
+        compared = compare_layers(activations, kept.simulate(Recipe.w8a8(size.observer))).layers
         for place, one in enumerate(compared):
             stem, part = weights.path.stem, part_of(one.layer)
-            found.append(Layer(stem, one.layer, part, place, one.sqnr_db))
+            found.append(LayerError(stem, one.layer, part, place, one.sqnr_db))
     return found
 
 
-def layer_table(found: Sequence[Layer]) -> pd.DataFrame:
+def layer_table(found: Sequence[LayerError]) -> pd.DataFrame:
     """A row for each activation."""
     return pd.DataFrame([vars(one) for one in found])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 from qutils.experiments.detection.parts import EVERYTHING, PartError
@@ -16,6 +17,8 @@ ALLOWED = {"litert": 1.5, "onnxruntime": 1.0, "openvino": 1.0}
 #: Runtimes in which our file has to find at least as well as the exporter's.
 AS_GOOD = ("onnxruntime", "openvino")
 FILE, LATENCY = 0.32, 1.05
+#: Minutes in which both networks are to be trained on two cores.
+TRAINED_IN = 15.0
 _METHODS = {FP32: "fp32", THEIRS: "ptq-ultralytics", OURS: "ptq", TRAINED: "qat-distillation"}
 
 
@@ -85,9 +88,19 @@ def dataset_name(size: Profile) -> str:
     return size.data.stem if size.data else size.shapes.name
 
 
-def checks(found: Sequence[Figures], profile: str) -> list[Check]:
-    """What each file of ours has to reach beside FP32's and the exporter's, in one run."""
+def checks(found: Sequence[Figures], seconds: Sequence[float], profile: str) -> list[Check]:
+    """What each file of ours has to reach beside FP32's and the exporter's, in one run.
+
+    And how long training the networks may take; ``seconds`` of each, none if they were given.
+    """
     made = [check for group in _groups(found) for check in _checks(group)]
+    if seconds:
+        networks = " + ".join(dict.fromkeys(one.network for one in found))
+        each = " + ".join(f"{one / 60:.1f}" for one in seconds)
+        minutes = sum(seconds) / 60
+        unit = f"minutes, {os.cpu_count()} cores"
+        title = f"{networks}, training"
+        made.append(Check(title, minutes, unit, TRAINED_IN, "<=", COMMAND, each, "measured"))
     return [check.unjudged() if profile == TRIAL else check for check in made]
 
 

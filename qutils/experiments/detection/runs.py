@@ -22,7 +22,7 @@ from qutils.experiments.detection.material import Material
 from qutils.experiments.detection.plan import Profile
 from qutils.explain import Explanation, explain
 from qutils.runtimes import RUNTIMES
-from qutils.schemes import Recipe, Scheme
+from qutils.schemes import Recipe
 from qutils.simulate import SimulatedModel
 
 #: Who made a file; always in this order.
@@ -133,13 +133,9 @@ def _files(
 def quantized(weights: Weights, runtime: str, material: Material, size: Profile) -> SimulatedModel:
     """W8A8, weights per channel, ranges by the profile's observer; nothing is trained."""
     detector = as_detector(weights, size.size, normalized=normalized(runtime))
-    return observe_detector(detector, material.pictures, runtime).simulate(recipe(size))
-
-
-def recipe(size: Profile) -> Recipe:
-    """W8A8 by the profile's observer."""
-    weights = Scheme(8, granularity="per_channel", observer=size.observer)
-    return Recipe(weights, Scheme(8, observer=size.observer))
+    return observe_detector(detector, material.pictures, runtime).simulate(
+        Recipe.w8a8(size.observer)
+    )
 
 
 def distance(found: Tensor, wanted: Tensor) -> Distance | None:

@@ -22,14 +22,23 @@ def of_material(material: Material, size: Profile) -> str:
         f"- **Data** {code(data.yaml.name)} of {code(data.yaml.parent.name)}: {len(data.names)} "
         f"classes ({', '.join(map(code, data.names))}), {len(data.pictures('val')):,} pictures to "
         f"score, {len(material.pictures):,} others for ranges, {size.size}x{size.size} pixels.",
-        f"- **Networks** {networks}"
-        + ("" if size.weights else f", trained from scratch, {size.training.epochs} epochs")
-        + ".",
+        f"- **Networks** {networks}" + _trained(material, size) + ".",
         f"- **Runtimes** {', '.join(size.runtimes) or 'none'}"
         + "".join(f"; not installed: {n} (`{c}`)" for n, c in size.missing)
         + ".",
     ]
     return "\n".join(lines)
+
+
+def _trained(material: Material, size: Profile) -> str:
+    if not material.seconds:
+        return ""
+    minutes = " and ".join(f"{seconds / 60:.1f}" for seconds in material.seconds)
+    count = len(material.data.pictures("train"))
+    return (
+        f", trained from scratch, {size.training.epochs} times over {count:,} pictures, in "
+        f"{minutes} minutes"
+    )
 
 
 def of_slow(found: Sequence[Figures]) -> str:

@@ -45,7 +45,9 @@ def digest(path) -> str:
 def test_training_leaves_weights_and_a_note(trained, data):
     assert sorted(p.name for p in trained.parent.iterdir()) == ["yolo11n.json", "yolo11n.pt"]
     note = json.loads(trained.with_suffix(".json").read_text())
-    assert (note["network"], note["size"], note["epochs"]) == ("yolo11n", SIZE, 1)
+    made = note["made"]
+    assert (made["network"], made["size"], made["epochs"]) == ("yolo11n", SIZE, 1)
+    assert 0.5 < d.training_seconds(trained) < 600
     weights = d.read_weights(trained)
     assert weights.names == data.names
     found = d.as_detector(weights, SIZE)(d.read_pictures(data.pictures("val"), SIZE))
@@ -119,6 +121,7 @@ def test_an_interrupted_training_goes_on(data, tmp_path):
     if out.is_file():
         pytest.skip("it was faster than the signal")
     assert last.is_file()
+    before = float((out.with_suffix(".training") / "seconds.txt").read_text())
     epochs = []
     with pytest.MonkeyPatch.context() as patched:
         original = reference._run
@@ -132,7 +135,16 @@ def test_an_interrupted_training_goes_on(data, tmp_path):
     assert epochs
     assert epochs[0] > 1
     assert epochs[-1] == 6
+    assert d.training_seconds(out) > before > 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["net.json", "net.pt"]
+
+
+def test_weights_that_nobody_trained_here_have_no_time(untrained, tmp_path):
+    assert d.training_seconds(untrained("yolo11n")) is None
+    assert d.training_seconds(tmp_path / "gone.pt") is None
+    (tmp_path / "own.pt").touch()
+    (tmp_path / "own.json").write_text("[1]")
+    assert d.training_seconds(tmp_path / "own.pt") is None
 
 
 @pytest.mark.slow

@@ -43,12 +43,20 @@ PARTS = [PartError("yolo11n", EVERYTHING, 59.0, 1.0, None)]
 
 
 def failed(found):
-    return [check.name for check in detection.checks(found, "full") if check.passed is False]
+    return [check.name for check in detection.checks(found, (), "full") if check.passed is False]
 
 
 def test_all_targets_are_reached_by_a_good_file():
     assert failed(three()) == []
-    assert len(detection.checks(three(), "full")) == 4
+    assert len(detection.checks(three(), (), "full")) == 4
+
+
+@pytest.mark.parametrize(("seconds", "passed"), [((420.0, 479.0), True), ((420.0, 481.0), False)])
+def test_training_has_a_quarter_of_an_hour(seconds, passed):
+    check = detection.checks(three(), seconds, "full")[-1]
+    assert check.name == "yolo11n, training"
+    assert check.value == pytest.approx(sum(seconds) / 60)
+    assert check.passed == passed
 
 
 @pytest.mark.parametrize(
@@ -71,7 +79,7 @@ def test_litert_may_lose_more_and_is_not_held_against_the_exporter_there():
 
 
 def test_a_trial_is_not_judged():
-    assert {check.passed for check in detection.checks(three(ours=1.0), "smoke")} == {None}
+    assert {check.passed for check in detection.checks(three(ours=1.0), (60.0,), "smoke")} == {None}
 
 
 def test_rows_keep_float_integer_and_simulated_apart():
