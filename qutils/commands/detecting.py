@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qutils import detection, runtimes
-from qutils.detection import ultralytics
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.experiments.staging import probe_write
 from qutils.export import SUFFIXES, targets_of
@@ -46,12 +45,6 @@ class Asked:
             raise InvalidInputError(f"{self.out} has no fitting ending{wanted}: one of {endings}")
         return self.target or fitting[0]
 
-    def dataset(self) -> detection.DetectionData:
-        """The YAML's pictures and labels, or those of a name on Ultralytics' list."""
-        if ultralytics.is_listed(Path(self.data)):
-            return ultralytics.named_dataset(self.data)
-        return detection.read_detection_data(self.data)
-
 
 def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
     """Quantize as asked; yields the lines of the summary.
@@ -70,7 +63,7 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
         raise DataError(f"{asked.weights} is missing: correct its path")
     probe_write(asked.out.resolve().parent)
     weights = detection.read_weights(asked.weights)
-    data = asked.dataset()
+    data = detection.find_dataset(asked.data)
     data.check_names(weights.names, asked.weights)
     chosen = data.calibration(asked.pictures)
     data.only("calibration", chosen).check("calibration", *(["val"] if score else []))

@@ -3,7 +3,7 @@
 A detector in INT8, its ranges from pictures that do not judge it::
 
     import qutils as q
-    data = q.detection.read_detection_data("shapes.yaml")
+    data = q.detection.find_dataset("shapes.yaml")
     weights = q.detection.read_weights("yolo11n.pt")
     pictures = q.detection.PictureFiles(data.calibration(128), size=640)
     detector = q.detection.as_detector(weights, size=640)
@@ -29,6 +29,7 @@ from qutils.detection.reference import (
     training_seconds,
 )
 from qutils.detection.shapes import SHAPES, Box, Scene
+from qutils.detection.source import find_dataset
 from qutils.detection.ultralytics import (
     HEADS,
     Scores,
@@ -60,6 +61,7 @@ __all__ = [
     "boxes_of",
     "export_detector",
     "export_reference",
+    "find_dataset",
     "finetune_detector",
     "generate_shapes",
     "normalized",

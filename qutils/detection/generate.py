@@ -30,7 +30,7 @@ class ShapesPlan:
         InvalidInputError: a count below 1, or a size that is no multiple of 32.
     """
 
-    train: int = 3072
+    train: int = 4096
     calibration: int = 128
     val: int = 1024
     size: int = 160  # pixels, width and height

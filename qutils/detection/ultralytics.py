@@ -60,12 +60,16 @@ def library() -> ModuleType:
 def _own_functions_kept() -> Iterator[None]:
     """Put back what the package replaces for the whole process when it is imported.
 
-    Its ``Image.open`` wants to install a package where a file is no picture.
+    Its ``Image.open`` wants to install a package where a file is no picture; its environment
+    leaves one thread to every process that is started later.
     """
     opened, saved, printed = Image.open, torch.save, np.get_printoptions()
+    environment = dict(os.environ)
     try:
         yield
     finally:
+        os.environ.clear()
+        os.environ.update(environment)
         Image.open, torch.save = opened, saved
         np.set_printoptions(**printed)
         torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]
@@ -273,11 +277,6 @@ def suppressed(
 # In a process of its own --------------------------------------------------------------------------
 
 
-def is_listed(path: Path) -> bool:
-    """Whether a path that is not there is a bare name, ``coco8.yaml``: one that can be fetched."""
-    return path.parent == Path(".") and not path.is_file()
-
-
 def named_dataset(name: str) -> DetectionData:
     """A dataset of Ultralytics' own list, ``coco8.yaml`` say; fetched where there is a network.
 
@@ -318,6 +317,8 @@ def _train(told: Callable[..., None], start: str, resume: bool, **options: Any) 
     yolo.add_callback(
         "on_train_epoch_end", lambda trainer: told(epoch=trainer.epoch + 1, of=trainer.epochs)
     )
+    cores = os.cpu_count() or 1  # it leaves one to workers, of which there are none
+    yolo.add_callback("on_train_start", lambda trainer: torch.set_num_threads(cores))
     yolo.train(resume=resume, **options)
     return str(yolo.trainer.last)
 

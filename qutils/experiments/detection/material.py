@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from qutils.detection.dataset import DetectionData, read_detection_data
+from qutils.detection.dataset import DetectionData
 from qutils.detection.generate import generate_shapes
 from qutils.detection.predict import PictureFiles
 from qutils.detection.reference import train, training_seconds
-from qutils.detection.ultralytics import (
-    Weights,
-    is_listed,
-    library,
-    named_dataset,
-    read_weights,
-)
+from qutils.detection.source import find_dataset
+from qutils.detection.ultralytics import Weights, library, read_weights
 from qutils.experiments.cache import default_folder
 from qutils.experiments.detection.plan import Profile
 
@@ -62,9 +57,7 @@ def prepare(size: Profile) -> Material:
 
 def dataset(size: Profile) -> DetectionData:
     """The user's dataset, or the generated one."""
-    if size.data is not None and is_listed(size.data):
-        return named_dataset(size.data.name)
-    return read_detection_data(size.data or generate_shapes(folder(), size.shapes))
+    return find_dataset(size.data or generate_shapes(folder(), size.shapes))
 
 
 def _trained(name: str, data: DetectionData, size: Profile) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import re
 import shutil
 import subprocess
@@ -310,3 +312,17 @@ def test_the_packages_patches_of_other_libraries_are_taken_back(yolo):
 
     assert Image.open.__module__ == "PIL.Image"
     assert torch.save.__module__ == "torch.serialization"
+
+
+def test_processes_that_are_started_later_have_the_environment_that_was():
+    code = (
+        "import os; before = dict(os.environ)\n"
+        "from qutils import detection as d; d.ultralytics.library()\n"
+        "print([k for k in {*os.environ, *before} if os.environ.get(k) != before.get(k)])"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    own = {"YOLO_AUTOINSTALL", "YOLO_VERBOSE", "ULTRALYTICS_SAFE_LOAD"}
+    assert set(ast.literal_eval(done.stdout)) <= {*own, "TORCHINDUCTOR_CACHE_DIR"}  # torch's
