@@ -112,7 +112,7 @@ class Observation:
             for site in self.placement.sites.values()
         }
         model = SimulatedModel(self.captured, self.placement, self.target, recipe, quantizers)
-        model.fit_biases()
+        model.fit_scales()
         return model.eval()
 
 

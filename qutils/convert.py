@@ -167,10 +167,7 @@ def _share(module: GraphModule, sim: SimulatedModel) -> None:
 
 
 def _hand_forward(module: GraphModule, sim: SimulatedModel) -> None:
-    """What a quantized ``cat`` reads unrounded gets the grid of the whole behind its own kernel.
-
-    Where the runtime follows moves, slices of one tensor are put on that grid together.
-    """
+    """What a quantized ``cat`` reads unrounded gets the grid of the whole behind its own kernel."""
     settled = {*sim.placement.shared, *sim.placement.float_nodes}
     for node in list(module.graph.nodes):
         if op_name(node) != "cat" or node.name not in sim.placement.sites:
@@ -181,23 +178,6 @@ def _hand_forward(module: GraphModule, sim: SimulatedModel) -> None:
                 pair = _pair(module, part, q, before=node)
                 pair.meta = dict(part.meta)
                 node.replace_input_with(part, pair)
-        if sim.target.follows_moves:
-            _requantize_before_slicing(module, node, q)
-
-
-def _requantize_before_slicing(module: GraphModule, cat: Node, q: QParams) -> None:
-    slices = [part for part in cat.all_input_nodes if op_name(part) == "slice"]
-    for source in {part.args[0]: None for part in slices}:
-        parts = [part for part in slices if part.args[0] is source]
-        if len(parts) < 2 or not isinstance(source, Node) or source.args[1:5] == _plain(q):
-            continue
-        pair = _pair(module, source, q, before=source.next)
-        pair.meta = dict(source.meta)
-        for part in parts:
-            with module.graph.inserting_before(cat):
-                own = module.graph.node_copy(part)
-            own.replace_input_with(source, pair)
-            cat.replace_input_with(part, own)
 
 
 def _drop_unused_parameters(module: GraphModule) -> None:

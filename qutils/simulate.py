@@ -14,13 +14,16 @@ from torch.fx import GraphModule, Node
 from qutils.affine import MIN_SCALE, QParams, expand
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement, Site, Target
-from qutils.graph.nodes import attribute
+from qutils.graph.nodes import attribute, float_inputs, op_name
 from qutils.schemes import Recipe, Scheme
 from qutils.ste import fake_quantize_ste, round_ste
 from qutils.training import Point
 
 #: Biases keep this many bits, one less than int32 holds, so that sums have headroom.
 BIAS_LIMIT = float(1 << 30)
+#: Steps of a whole over steps of what it joins, between which they may share one grid: hardly any
+#: range and at most one bit is lost.
+COARSER = (0.9, 2.0)
 
 
 class FakeQuantize(nn.Module):
@@ -136,6 +139,11 @@ class SimulatedModel(nn.Module):
         """An independent copy; training it leaves this one alone."""
         return copy.deepcopy(self)
 
+    def fit_scales(self) -> None:
+        """Settle what ranges of single tensors leave open between them: cats, then biases."""
+        self.join_cats()
+        self.fit_biases()
+
     @torch.no_grad()
     def fit_biases(self) -> None:
         """Raise weight scales just enough that every int32 bias fits.
@@ -146,6 +154,30 @@ class SimulatedModel(nn.Module):
         for quantizer, source in self._quantized():
             if isinstance(quantizer, FakeQuantizeBias):
                 _widen(quantizer, attribute(self.graph_module, str(source.target)))
+
+    @torch.no_grad()
+    def join_cats(self) -> None:
+        """Give what a ``cat`` joins the grid of the whole, where that costs at most a bit.
+
+        Its kernel then copies integers, where it would round them a second time. In fewer than
+        8 bits none is given away.
+        """
+        sites, shared, quantizers = self.placement.sites, self.placement.shared, self.quantizers
+        joined: set[str] = set()
+        for node in self.captured.module.graph.nodes:
+            if op_name(node) != "cat" or node.name not in sites:
+                continue
+            whole = quantizers[sites[node.name].name]
+            for part in float_inputs(node):
+                site = sites.get(shared.get(part.name, part.name))
+                if site is None or site.fixed is not None or site.name in joined:
+                    continue
+                own = quantizers[site.name]
+                coarser = float(whole.positive_scale() / own.positive_scale())
+                if whole.scheme.bits >= 8 and COARSER[0] <= coarser <= COARSER[1]:
+                    own.scale.copy_(whole.scale)
+                    own.zero_point.copy_(whole.zero_point)
+                    joined.add(site.name)
 
     def _quantized(self) -> Iterator[tuple[nn.Module, Node]]:
         """Each quantizer call of the graph, with the node it quantizes."""

@@ -65,7 +65,7 @@ class InstantModel:
         for name, quantizer in self._quantizers.items():
             _follow(quantizer, wanted[name])
         self._model.recipe = recipe
-        self._model.fit_biases()
+        self._model.fit_scales()
         return self._model
 
     def _build(self, recipe: Recipe, wanted: dict[str, FakeQuantize]) -> SimulatedModel:

@@ -39,7 +39,7 @@ def mixed(
         scheme = scheme_of(site, other if _layer(site) in layers else recipe)
         quantizers[site.name] = observation.quantizer(site, scheme)
     model = SimulatedModel(observation.captured, placement, observation.target, recipe, quantizers)
-    model.fit_biases()
+    model.fit_scales()
     return model.eval()
 
 

@@ -263,3 +263,44 @@ def test_a_missing_quantizer_is_named():
     del quantizers["4.weight"]
     with pytest.raises(InvalidInputError, match=r"no quantizer for 4\.weight"):
         SimulatedModel(kept.captured, kept.placement, kept.target, Recipe(), quantizers)
+
+
+# Grids of a cat -----------------------------------------------------------------------------------
+
+
+class Joined(nn.Module):
+    """``y`` goes on by itself and is joined with ``factor`` times another layer's result."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.first, self.second, self.last = conv(3, 4), conv(4, 4), conv(8, 2)
+        with torch.no_grad():
+            self.second.weight.mul_(factor)
+            self.second.bias.mul_(factor)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        return self.last(torch.cat([y, self.second(y)], 1))
+
+
+def joined(factor: float, bits: int = 8) -> tuple[float, float]:
+    """Scales of what is joined, and of the whole."""
+    x = torch.randn(16, 3, 8, 8)
+    sim = calibrate(Joined(factor).eval(), x, Recipe(activations=Scheme(bits=bits)))
+    by_node = {q.site.node: float(q.scale.mean().detach()) for q in sim.quantizers.values()}
+    return by_node["conv2d"], by_node["cat"]
+
+
+def test_what_a_cat_joins_has_the_grid_of_the_whole_where_that_costs_little():
+    part, whole = joined(factor=3.0)
+    assert part == whole
+
+
+def test_it_keeps_its_own_grid_where_more_than_a_bit_would_be_lost():
+    part, whole = joined(factor=40.0)
+    assert part < whole / 2
+
+
+def test_fewer_bits_are_not_given_away():
+    part, whole = joined(factor=3.0, bits=4)
+    assert part < whole

@@ -1,11 +1,9 @@
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from qutils.cli import main
-from qutils.errors import DataError
 
 if find_spec("ultralytics") is None:  # importing it before our shim fails where torchvision is odd
     pytest.skip("ultralytics is not installed: make detection", allow_module_level=True)
@@ -36,21 +34,3 @@ def test_missing_weights_are_named(tmp_path, monkeypatch):
     result = run(tmp_path / "no.pt", tmp_path / "net.onnx", "--data", "x.yaml")
     assert result.exit_code == 1
     assert "no.pt is missing" in result.output
-
-
-def test_dataset_of_no_such_name_is_refused_with_the_closest():
-    from qutils.commands.detecting import Asked
-
-    asked = Asked(Path("net.pt"), Path("net.onnx"), "coco9.yaml", 64, 4, "mse", None, 0.0, ())
-    with pytest.raises(DataError, match=r"coco9.yaml is missing.*did you mean coco8?\.yaml"):
-        asked.dataset()
-
-
-def test_a_path_to_a_dataset_that_is_missing_is_named(tmp_path):
-    from qutils.commands.detecting import Asked
-
-    asked = Asked(
-        Path("net.pt"), Path("net.onnx"), f"{tmp_path}/no.yaml", 64, 4, "mse", None, 0.0, ()
-    )
-    with pytest.raises(DataError, match=r"no\.yaml is missing"):
-        asked.dataset()
