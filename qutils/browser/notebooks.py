@@ -88,9 +88,12 @@ def _begun(page: Page, served: Served, name: str) -> str:
             return f"its kernel was not idle within {START // 1000} s"
         page.wait_for_timeout(LOOK)
     try:
+        dialog.first.wait_for(state="detached", timeout=BEGIN)  # at once if there is none
         page.get_by_role("menuitem", name="Run", exact=True).click(timeout=BEGIN)
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=BEGIN)
-        page.locator(_PROMPT).get_by_text(re.compile(r"\[(\*|\d+)\]")).first.wait_for(timeout=BEGIN)
+        prompts = page.locator(_PROMPT)
+        prompts.get_by_text(re.compile(r"\[(\*|\d+)\]")).first.wait_for(timeout=BEGIN)
+        prompts.get_by_text(re.compile(r"\[\d+\]")).first.wait_for(timeout=START)
     except TooLong as late:
         return " ".join(dialog.first.inner_text().split()) if dialog.count() else str(late)
     return ""

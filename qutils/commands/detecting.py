@@ -11,7 +11,6 @@ from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.experiments.staging import probe_write
 from qutils.export import SUFFIXES, targets_of
 from qutils.runtimes import RUNTIMES
-from qutils.schemes import Recipe
 
 #: Pictures that a network is trained on when it follows its float self.
 FOLLOWED = 1024
@@ -68,14 +67,14 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
     chosen = data.calibration(asked.pictures)
     data.only("calibration", chosen).check("calibration", *(["val"] if score else []))
     detector = detection.as_detector(weights, asked.size, normalized=detection.normalized(runtime))
-    kept = detection.observe_detector(
+    sim = detection.calibrate_detector(
         detector,
         detection.PictureFiles(chosen, asked.size),
         runtime,
+        observer=asked.observer,
         keep_float=asked.keep_float,
         progress=True,
     )
-    sim = kept.simulate(Recipe.w8a8(asked.observer))
     if asked.qat_epochs:
         pictures = detection.PictureFiles(data.pictures("train")[:FOLLOWED], asked.size)
         sim = detection.finetune_detector(sim, detector, pictures, epochs=asked.qat_epochs)

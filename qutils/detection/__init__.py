@@ -7,7 +7,7 @@ A detector in INT8, its ranges from pictures that do not judge it::
     weights = q.detection.read_weights("yolo11n.pt")
     pictures = q.detection.PictureFiles(data.calibration(128), size=640)
     detector = q.detection.as_detector(weights, size=640)
-    sim = q.detection.observe_detector(detector, pictures).simulate(q.Recipe())
+    sim = q.detection.calibrate_detector(detector, pictures)
     q.detection.export_detector(sim, "yolo11n_int8.onnx", weights.names)
 
 Ultralytics (AGPL-3.0) is an optional extra, ``make detection``; it is imported by the first call
@@ -20,7 +20,12 @@ from qutils.detection.generate import ShapesPlan, generate_shapes, scenes
 from qutils.detection.parts import PARTS, OneScale, part_of, rounded_only
 from qutils.detection.predict import PictureFiles, Prediction, read_pictures
 from qutils.detection.qat import finetune_detector
-from qutils.detection.quantize import export_detector, normalized, observe_detector
+from qutils.detection.quantize import (
+    calibrate_detector,
+    export_detector,
+    normalized,
+    observe_detector,
+)
 from qutils.detection.reference import (
     FORMATS,
     Training,
@@ -59,6 +64,7 @@ __all__ = [
     "Weights",
     "as_detector",
     "boxes_of",
+    "calibrate_detector",
     "export_detector",
     "export_reference",
     "find_dataset",

@@ -19,6 +19,8 @@ from qutils.detection.predict import BATCH, PictureFiles
 from qutils.errors import InvalidInputError
 from qutils.export import export
 from qutils.files import atomic_path
+from qutils.ptq import bias_correction
+from qutils.schemes import Recipe
 from qutils.simulate import SimulatedModel
 
 
@@ -53,6 +55,30 @@ def observe_detector(
         keep_float=[DECODE, *keep_float],
         progress=progress,
     )
+
+
+def calibrate_detector(
+    detector: Detector,
+    pictures: Tensor | PictureFiles,
+    target: str = "onnxruntime",
+    *,
+    observer: str = "mse",
+    keep_float: Collection[str] = (),
+    progress: bool = False,
+) -> SimulatedModel:
+    """W8A8 from calibration pictures alone: ranges by one observer, then biases corrected.
+
+    What rounded weights shift on average in a layer is taken out of its bias
+    (``ptq.bias_correction``), on the same pictures.
+
+    Args:
+        keep_float: further modules that stay in float, ``box.0.2`` say.
+
+    Raises: as ``qutils.observe``.
+    """
+    kept = observe_detector(detector, pictures, target, keep_float=keep_float, progress=progress)
+    batches = torch.split(pictures, BATCH) if isinstance(pictures, Tensor) else pictures
+    return bias_correction(kept.simulate(Recipe.w8a8(observer)), batches, progress=progress)
 
 
 def normalized(target: str) -> bool:

@@ -114,7 +114,7 @@ def test_code_from_the_browser_is_refused(app: App, tmp_path: Path) -> None:
                 kinds.append(message["header"]["msg_type"])
         return kinds
 
-    line = websocket.create_connection(address, cookie=cookies, timeout=30)
+    line = websocket.create_connection(address, cookie=cookies, timeout=120)
     try:
         code = f"open({str(evidence)!r}, 'w').close()"
         asked = ask("execute_request", {"code": code, "silent": False, "store_history": False,

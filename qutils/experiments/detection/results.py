@@ -19,7 +19,12 @@ AS_GOOD = ("onnxruntime", "openvino")
 FILE, LATENCY = 0.32, 1.05
 #: Minutes in which both networks are to be trained on two cores.
 TRAINED_IN = 15.0
-_METHODS = {FP32: "fp32", THEIRS: "ptq-ultralytics", OURS: "ptq", TRAINED: "qat-distillation"}
+_METHODS = {
+    FP32: "fp32",
+    THEIRS: "ptq-ultralytics",
+    OURS: "ptq-bias-correction",
+    TRAINED: "qat-distillation",
+}
 
 
 def rows(found: Sequence[Figures], parts: Sequence[PartError], size: Profile) -> list[Row]:

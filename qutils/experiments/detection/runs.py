@@ -15,14 +15,13 @@ from qutils import runtimes
 from qutils.bench.latency import Latency, Ratio, compare
 from qutils.detection.predict import PictureFiles, Prediction, read_pictures
 from qutils.detection.qat import finetune_detector
-from qutils.detection.quantize import export_detector, normalized, observe_detector
+from qutils.detection.quantize import calibrate_detector, export_detector, normalized
 from qutils.detection.reference import export_reference
 from qutils.detection.ultralytics import Scores, Weights, as_detector, score
 from qutils.experiments.detection.material import Material
 from qutils.experiments.detection.plan import Profile
 from qutils.explain import Explanation, explain
 from qutils.runtimes import RUNTIMES
-from qutils.schemes import Recipe
 from qutils.simulate import SimulatedModel
 
 #: Who made a file; always in this order.
@@ -131,11 +130,9 @@ def _files(
 
 
 def quantized(weights: Weights, runtime: str, material: Material, size: Profile) -> SimulatedModel:
-    """W8A8, weights per channel, ranges by the profile's observer; nothing is trained."""
+    """W8A8, ranges by the profile's observer, biases corrected; nothing is trained."""
     detector = as_detector(weights, size.size, normalized=normalized(runtime))
-    return observe_detector(detector, material.pictures, runtime).simulate(
-        Recipe.w8a8(size.observer)
-    )
+    return calibrate_detector(detector, material.pictures, runtime, observer=size.observer)
 
 
 def distance(found: Tensor, wanted: Tensor) -> Distance | None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qutils import bench
-from qutils.bench.latency import normal_batch, paired_ratio
+from qutils.bench.latency import WARM, normal_batch, paired_ratio
 from qutils.errors import InvalidInputError
 from qutils.runtimes import load
 
@@ -53,11 +53,17 @@ def test_milliseconds_are_milliseconds():
     assert found.median_ms >= 2
 
 
-def test_candidates_take_turns_in_rotating_order():
+def test_candidates_take_turns_in_an_order_that_changes():
     log = []
-    bench.compare({n: Spy(n, log) for n in "ab"}, BATCH, repeats=5, warmup=1)
+    bench.compare({n: Spy(n, log) for n in "abc"}, BATCH, repeats=30, warmup=1)
     names = "".join(name for name, _ in log)
-    assert names == "ab" + "aabb" + "bbaa" + "aabb" + "bbaa" + "aabb"  # warm-up, then rounds
+    assert names[:3] == "abc"  # the warm-up
+    calls = WARM + 1
+    rounds = ["".join(names[i : i + 3 * calls : calls]) for i in range(3, len(names), 3 * calls)]
+    assert len(rounds) == 30
+    assert {"".join(sorted(order)) for order in rounds} == {"abc"}
+    assert len(set(rounds)) == 6
+    assert names[3:] == "".join(name * calls for order in rounds for name in order)
 
 
 def test_garbage_collector_rests_only_while_timing():

@@ -85,7 +85,8 @@ def test_a_trial_is_not_judged():
 def test_rows_keep_float_integer_and_simulated_apart():
     rows = detection.rows(three(), PARTS, SIZE)
     assert [row.execution for row in rows] == ["float", "integer", "integer", "simulated"]
-    assert [row.method for row in rows] == ["fp32", "ptq-ultralytics", "ptq", "ptq"]
+    ours = "ptq-bias-correction"
+    assert [row.method for row in rows] == ["fp32", "ptq-ultralytics", ours, "ptq"]
     assert rows[2].metrics["map50_95"] == 59.5
     assert rows[2].metrics["latency_over_exporter"] == 1.01
     assert rows[0].metrics["box_error_px"] is None
