@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+#: Names that an error lists; a network has hundreds of modules.
+LISTED = 24
+
 
 class QutilsError(Exception):
     """Base of every error raised on purpose by ``qutils``."""
@@ -57,7 +60,7 @@ def known_names(kind: str, names: Iterable[str], choices: Iterable[str]) -> tupl
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InvalidInputError:
-    """The error for a name that is in no registry: suggests the closest, lists the rest.
+    """The error for a name that is in no registry: suggests the closest, lists the first others.
 
     >>> print(unknown_name("model", "resnet9", ["resnet8", "mobilenetv2"]))
     unknown model 'resnet9': did you mean 'resnet8'? Choose from resnet8, mobilenetv2
@@ -65,4 +68,7 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InvalidInputEr
     names = list(choices)
     close = get_close_matches(str(name), names, n=1)
     hint = f": did you mean {close[0]!r}? Choose" if close else ": choose"
-    return InvalidInputError(f"unknown {kind} {name!r}{hint} from {', '.join(names)}")
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return InvalidInputError(
+        f"unknown {kind} {name!r}{hint} from {', '.join(names[:LISTED])}{more}"
+    )

@@ -39,9 +39,11 @@ class Asked:
         """
         fitting = targets_of(self.out)
         if not fitting or (self.target is not None and self.target not in fitting):
-            endings = ", ".join(dict.fromkeys(SUFFIXES.values()))
             wanted = f" for {self.target}" if self.target else ""
-            raise InvalidInputError(f"{self.out} has no fitting ending{wanted}: one of {endings}")
+            endings = SUFFIXES[self.target] if self.target else ".tflite or .onnx"
+            raise InvalidInputError(
+                f"{self.out} has no fitting ending{wanted}: end it in {endings}"
+            )
         return self.target or fitting[0]
 
 
@@ -79,8 +81,8 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
         pictures = detection.PictureFiles(data.pictures("train")[:FOLLOWED], asked.size)
         sim = detection.finetune_detector(sim, detector, pictures, epochs=asked.qat_epochs)
     detection.export_detector(sim, asked.out, weights.names)
-    yield f"{asked.out}: {asked.out.stat().st_size:,} bytes, W8A8 for {runtime}, ranges of "
-    yield f"  {len(chosen)} pictures ({chosen[0].parent.name}) by {asked.observer}"
+    yield f"{asked.out}: {asked.out.stat().st_size:,} bytes, W8A8 for {runtime}"
+    yield f"  ranges of {len(chosen)} pictures ({chosen[0].parent.name}) by {asked.observer}"
     try:
         file = runtimes.load(asked.out, runtime)
     except UnsupportedError as error:

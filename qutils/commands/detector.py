@@ -26,7 +26,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default="by the ending of OUT",
     help="What will run the file.",
 )
-@click.option("--qat-epochs", type=float, default=0.0, help="Then follow the float network.")
+@click.option(
+    "--qat-epochs", type=float, default=0.0, help="Then train it to predict as FP32 does."
+)
 @click.option("--keep-float", multiple=True, help="A module that stays in float: box.0.2")
 @click.option("--score/--no-score", default=True, help="FP32 and the file, on the 'val' pictures.")
 def command(
@@ -44,7 +46,9 @@ def command(
     """Quantize WEIGHTS (.pt of YOLO11 or YOLO26, detection) and write the file OUT.
 
     OUT ends in .tflite for LiteRT, in .onnx for ONNX Runtime (or OpenVINO, with --target). Both
-    are read by Ultralytics as its own: YOLO("out.onnx").predict(...).
+    are read by Ultralytics as its own: YOLO("out.onnx").predict(...). (If importing it fails for
+    torchvision::nms, a torchvision of another build: YOLO = qutils.detection.ultralytics.library()
+    .YOLO mends that.)
 
     Ranges are taken from the 'calibration' pictures of the dataset, or, if it names none, from
     'train'; never from those that are scored. Needs Ultralytics, which is licensed under AGPL-3.0:

@@ -36,6 +36,7 @@ INSTALL = "make detection"
 #: Which of the two heads of an end-to-end network is used; YOLO11 has the first alone.
 HEADS = ("one2many", "one2one")
 _KEPT: list[Any] = []  # operators live as long as their library
+_MEND = "correct its path, or name published weights where there is a network"
 
 
 @cache
@@ -129,10 +130,10 @@ def read_weights(path: str | Path) -> Weights:
     try:
         network, _ = tasks.load_checkpoint(str(path), device="cpu")
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing, and could not be fetched") from error
+        raise DataError(f"{path} is missing, and could not be fetched: {_MEND}") from error
     except Exception as error:  # whatever torch and the package raise of a damaged file
         if not path.is_file():
-            raise DataError(f"{path} is missing, and could not be fetched") from error
+            raise DataError(f"{path} is missing, and could not be fetched: {_MEND}") from error
         raise DataError(
             f"{path} holds no weights that can be read: {_first_line(error)}. Give a .pt file that "
             "Ultralytics wrote."
@@ -149,7 +150,8 @@ def read_weights(path: str | Path) -> Weights:
 
 
 def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return first.encode("ascii", "ignore").decode().strip().rstrip(".")  # without pictograms
 
 
 def as_detector(
@@ -286,7 +288,7 @@ def named_dataset(name: str) -> DetectionData:
     package = Path(str(library().__file__)).parent
     listed = {path.name: path for path in (package / "cfg" / "datasets").glob("*.yaml")}
     if name not in listed:
-        close = get_close_matches(name, listed, n=1)
+        close = get_close_matches(name, listed, n=1, cutoff=0.75)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise DataError(
             f"{name} is missing, and no dataset on Ultralytics' list{hint}: correct the path"

@@ -96,7 +96,8 @@ def place(
 def _known_modules(module: GraphModule, names: Collection[str]) -> tuple[str, ...]:
     """The names, if each is a module that operators of the graph came from."""
     paths = [layer_of(node).split(".") for node in module.graph.nodes if node.op == "call_function"]
-    known = dict.fromkeys(".".join(path[:n]) for path in paths for n in range(1, len(path) + 1))
+    names_of = (".".join(path[:n]) for path in paths for n in range(1, len(path) + 1))
+    known = dict.fromkeys(name for name in names_of if not name.startswith("_"))  # torch's own
     return known_names("module", names, known) if names else ()
 
 

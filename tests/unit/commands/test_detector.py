@@ -16,8 +16,8 @@ def run(*args):
 @pytest.mark.parametrize(
     ("out", "options", "message"),
     [
-        ("net.txt", (), "no fitting ending: one of"),
-        ("net.tflite", ("--target", "openvino"), "no fitting ending for openvino"),
+        ("net.txt", (), "no fitting ending: end it in .tflite or .onnx"),
+        ("net.tflite", ("--target", "openvino"), "no fitting ending for openvino: end it in .onnx"),
         ("net.onnx", ("--qat-epochs", "-1"), "qat-epochs is at least 0"),
     ],
     ids=["ending", "other target", "epochs"],
