@@ -319,8 +319,9 @@ def _train(told: Callable[..., None], start: str, resume: bool, **options: Any) 
     yolo.add_callback(
         "on_train_epoch_end", lambda trainer: told(epoch=trainer.epoch + 1, of=trainer.epochs)
     )
-    cores = os.cpu_count() or 1  # it leaves one to workers, of which there are none
-    yolo.add_callback("on_train_start", lambda trainer: torch.set_num_threads(cores))
+    # It leaves one core to workers, of which there are none.
+    threads = int((os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)).split(",")[0])
+    yolo.add_callback("on_train_start", lambda trainer: torch.set_num_threads(threads))
     yolo.train(resume=resume, **options)
     return str(yolo.trainer.last)
 

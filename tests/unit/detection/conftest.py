@@ -6,12 +6,21 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 
 from qutils import detection as d
 
 #: As small as they can be: the tests are about files, not about what they find.
 PLAN = d.ShapesPlan(train=16, calibration=8, val=8, size=64)
 TRAINING = d.Training(size=64, epochs=1, batch=8)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads():
+    """Trainings share the cores with the other workers: threads that wait for each other crawl."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+        yield
 
 
 @pytest.fixture(scope="session")
