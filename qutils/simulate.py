@@ -159,22 +159,22 @@ class SimulatedModel(nn.Module):
     def join_cats(self) -> None:
         """Give what a ``cat`` joins the grid of the whole, where that costs at most a bit.
 
-        Its kernel then copies integers, where it would round them a second time. In fewer than
-        8 bits none is given away.
+        Its kernel then copies integers, where it would round them a second time. Below 8 bits, and
+        between other integers (unsigned and signed), each keeps its own; so does a ReLU, which
+        kernels fuse only where integers begin at 0. Training may lead grids apart again.
         """
         sites, shared, quantizers = self.placement.sites, self.placement.shared, self.quantizers
         joined: set[str] = set()
-        for node in self.captured.module.graph.nodes:
+        for node in reversed(list(self.captured.module.graph.nodes)):  # a cat of cats comes first
             if op_name(node) != "cat" or node.name not in sites:
                 continue
             whole = quantizers[sites[node.name].name]
             for part in float_inputs(node):
                 site = sites.get(shared.get(part.name, part.name))
-                if site is None or site.fixed is not None or site.name in joined:
+                if site is None or site.name in joined:
                     continue
                 own = quantizers[site.name]
-                coarser = float(whole.positive_scale() / own.positive_scale())
-                if whole.scheme.bits >= 8 and COARSER[0] <= coarser <= COARSER[1]:
+                if _may_share(own, whole):
                     own.scale.copy_(whole.scale)
                     own.zero_point.copy_(whole.zero_point)
                     joined.add(site.name)
@@ -184,6 +184,20 @@ class SimulatedModel(nn.Module):
         for node in self.graph_module.graph.nodes:
             if node.op == "call_module":
                 yield self.graph_module.get_submodule(str(node.target)), node.args[0]
+
+
+def _may_share(own: FakeQuantize, whole: FakeQuantize) -> bool:
+    """Whether ``own`` may have the grid of the ``cat`` that it is part of."""
+    if own.site.role == "weight" or own.site.fixed is not None:
+        return False
+    kinds = {(q.scheme.qmin, q.scheme.qmax, q.scheme.symmetric) for q in (own, whole)}
+    if len(kinds) > 1 or whole.scheme.bits < 8 or not math.isinf(own.site.ceiling):
+        return False
+    begins = [float(q.zero_point.detach().round()) for q in (own, whole)]
+    if begins[0] == own.scheme.qmin != begins[1]:
+        return False  # its range is its ReLU
+    coarser = float(whole.positive_scale() / own.positive_scale())
+    return COARSER[0] <= coarser <= COARSER[1]
 
 
 def _widen(quantizer: FakeQuantizeBias, bias: Tensor) -> None:

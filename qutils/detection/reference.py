@@ -157,7 +157,7 @@ def _trained(network: str, data: DetectionData, work: Path, training: Training, 
         "name": "run",
         **training.options,
     }
-    before, begun = _spent(work), time.monotonic()
+    before, begun = _spent(work) if last.is_file() else 0.0, time.monotonic()
 
     def clock() -> None:
         write_text(work / "seconds.txt", f"{before + time.monotonic() - begun:.1f}")

@@ -151,7 +151,7 @@ def read_weights(path: str | Path) -> Weights:
 
 def _first_line(error: BaseException) -> str:
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return first.encode("ascii", "ignore").decode().strip().rstrip(".")  # without pictograms
+    return first.lstrip("\u274c\ufe0f ").rstrip(". ") or type(error).__name__  # no pictogram
 
 
 def as_detector(
@@ -320,7 +320,8 @@ def _train(told: Callable[..., None], start: str, resume: bool, **options: Any) 
         "on_train_epoch_end", lambda trainer: told(epoch=trainer.epoch + 1, of=trainer.epochs)
     )
     # It leaves one core to workers, of which there are none.
-    threads = int((os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)).split(",")[0])
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    threads = int(asked) if asked.isdecimal() and int(asked) else os.cpu_count() or 1
     yolo.add_callback("on_train_start", lambda trainer: torch.set_num_threads(threads))
     yolo.train(resume=resume, **options)
     return str(yolo.trainer.last)

@@ -93,11 +93,15 @@ def place(
     return _Planner(module, target, allow_float, kept).plan()
 
 
+#: What torch calls modules of operators that it made itself.
+_OF_TORCH = "_empty_nn_module_stack"
+
+
 def _known_modules(module: GraphModule, names: Collection[str]) -> tuple[str, ...]:
     """The names, if each is a module that operators of the graph came from."""
     paths = [layer_of(node).split(".") for node in module.graph.nodes if node.op == "call_function"]
     names_of = (".".join(path[:n]) for path in paths for n in range(1, len(path) + 1))
-    known = dict.fromkeys(name for name in names_of if not name.startswith("_"))  # torch's own
+    known = dict.fromkeys(name for name in names_of if not name.startswith(_OF_TORCH))
     return known_names("module", names, known) if names else ()
 
 

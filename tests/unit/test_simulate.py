@@ -6,6 +6,7 @@ from torch import nn
 
 from qutils import affine
 from qutils.affine import MIN_SCALE
+from qutils.analysis.mixed import mixed
 from qutils.analysis.sqnr import sqnr_db
 from qutils.calibration import calibrate, observe
 from qutils.errors import InvalidInputError
@@ -304,3 +305,38 @@ def test_it_keeps_its_own_grid_where_more_than_a_bit_would_be_lost():
 def test_fewer_bits_are_not_given_away():
     part, whole = joined(factor=3.0, bits=4)
     assert part < whole
+
+
+def test_a_range_that_is_its_relu_is_not_widened_below_zero():
+    """Kernels that fuse the ReLU would keep layer and ReLU in float."""
+
+    class Clipped(Joined):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.first(x).relu()
+            return self.last(torch.cat([y, self.second(y)], 1))
+
+    sim = calibrate(Clipped(1.0).eval(), torch.randn(16, 3, 8, 8))
+    by_node = {q.site.node: q for q in sim.quantizers.values()}
+    assert int(by_node["relu"].zero_point) == 0 < int(by_node["cat"].zero_point)
+
+
+def test_other_integers_are_not_mixed_up():
+    """A part of 4 bits, or of signed integers, keeps the grid that its observer chose."""
+    kept = observe(Joined(1.0).eval(), torch.randn(16, 3, 8, 8))
+    sim = mixed(kept, Recipe(activations=Scheme(4)), ["cat"], Recipe())
+    alone = kept.simulate(Recipe(activations=Scheme(4)))
+    for name in set(sim.quantizers) - {"cat"}:
+        assert torch.equal(sim.quantizers[name].scale, alone.quantizers[name].scale), name
+        assert torch.equal(sim.quantizers[name].zero_point, alone.quantizers[name].zero_point)
+
+
+def test_a_cat_of_cats_has_one_grid():
+    class Twice(Joined):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.first(x)
+            inner = torch.cat([y, self.second(y)], 1)
+            return self.last(torch.cat([inner[:, :4], inner[:, 4:]], 1) + inner)
+
+    sim = calibrate(Twice(2.0).eval(), torch.randn(16, 3, 8, 8))
+    by_node = {q.site.node: float(q.scale.mean()) for q in sim.quantizers.values()}
+    assert by_node["conv2d"] == by_node["cat"] == by_node.get("cat_1", by_node["cat"])
