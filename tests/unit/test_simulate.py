@@ -330,13 +330,25 @@ def test_other_integers_are_not_mixed_up():
         assert torch.equal(sim.quantizers[name].zero_point, alone.quantizers[name].zero_point)
 
 
-def test_a_cat_of_cats_has_one_grid():
-    class Twice(Joined):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y = self.first(x)
-            inner = torch.cat([y, self.second(y)], 1)
-            return self.last(torch.cat([inner[:, :4], inner[:, 4:]], 1) + inner)
+class Nested(Joined):
+    """A cat that goes on by itself and is joined with a third layer's result."""
 
-    sim = calibrate(Twice(2.0).eval(), torch.randn(16, 3, 8, 8))
-    by_node = {q.site.node: float(q.scale.mean()) for q in sim.quantizers.values()}
-    assert by_node["conv2d"] == by_node["cat"] == by_node.get("cat_1", by_node["cat"])
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        self.third, self.beside = conv(4, 4), conv(12, 2)
+        with torch.no_grad():
+            self.third.weight.mul_(2.0)
+            self.third.bias.mul_(2.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        inner = torch.cat([y, self.second(y)], 1)
+        return self.last(inner) + self.beside(torch.cat([inner, self.third(y)], 1))
+
+
+def test_a_cat_of_cats_has_one_grid():
+    sim = calibrate(Nested().eval(), torch.randn(16, 3, 8, 8))
+    scales = {q.site.node: float(q.scale.mean()) for q in sim.quantizers.values()}
+    alone = observe(Joined(1.0).eval(), torch.randn(16, 3, 8, 8))
+    assert scales["conv2d"] == scales["cat"] == scales["cat_1"]
+    assert scales["cat_1"] > 1.05 * float(alone.simulate(Recipe()).quantizers["cat"].scale)

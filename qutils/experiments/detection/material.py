@@ -24,7 +24,8 @@ def folder() -> Path:
 class Material:
     """Data, the pictures that give ranges, and the networks.
 
-    ``seconds`` is how long each network's training took; empty if the weights were given.
+    ``seconds`` is how long each network's training took; empty if the weights were
+    given, or it is not known.
     """
 
     data: DetectionData
@@ -51,8 +52,10 @@ def prepare(size: Profile) -> Material:
     networks = tuple(read_weights(path) for path in files)
     for weights in networks:
         data.check_names(weights.names, weights.path)
-    took = () if size.weights else tuple(training_seconds(path) or 0.0 for path in files)
-    return Material(data, PictureFiles(chosen, size.size), networks, took)
+    took = () if size.weights else tuple(map(training_seconds, files))
+    known = tuple(seconds for seconds in took if seconds is not None)
+    seconds = known if len(known) == len(took) else ()
+    return Material(data, PictureFiles(chosen, size.size), networks, seconds)
 
 
 def dataset(size: Profile) -> DetectionData:
