@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from qutils.bench.process import Json, call_fresh
+from qutils.cores import core_count
 from qutils.errors import InvalidInputError
 
 
@@ -88,7 +88,7 @@ def _peaks(model: str, observers: Sequence[str], count: int) -> dict[str, float]
 
 
 def _workers() -> int:
-    return min(4, os.cpu_count() or 1)
+    return min(4, core_count())
 
 
 def calibrate_all(model: str, observers: Sequence[str], count: int) -> dict[str, Json]:

@@ -30,8 +30,8 @@ class Candidate(Protocol):
     def run(self, batch: NDArray[Any]) -> object: ...
 
 
-#: Calls in front of a timed one. Between others, a detector of 3.2 ms in OpenVINO took 1.40 times
-#: as long in its second call as in its eleventh, and 1.11 times in its fourth.
+#: Calls in front of a timed one: the first ones after another candidate's are slower, because
+#: weights and buffers have left the caches, and by how much depends on that other.
 WARM = 5
 
 

@@ -40,9 +40,10 @@ class Asked:
         fitting = targets_of(self.out)
         if not fitting or (self.target is not None and self.target not in fitting):
             wanted = f" for {self.target}" if self.target else ""
-            endings = SUFFIXES[self.target] if self.target else ".tflite or .onnx"
+            endings = {SUFFIXES[self.target]} if self.target else set(SUFFIXES.values())
             raise InvalidInputError(
-                f"{self.out} has no fitting ending{wanted}: end it in {endings}"
+                f"{self.out} has no fitting ending{wanted}: end it in "
+                f"{' or '.join(sorted(endings))}"
             )
         return self.target or fitting[0]
 

@@ -31,7 +31,7 @@ from qutils.detection.reference import (
     Training,
     export_reference,
     train,
-    training_seconds,
+    training_time,
 )
 from qutils.detection.shapes import SHAPES, Box, Scene
 from qutils.detection.source import find_dataset
@@ -81,5 +81,5 @@ __all__ = [
     "score",
     "suppressed",
     "train",
-    "training_seconds",
+    "training_time",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qutils.affine import fake_quantize, qparams
-from qutils.detection.predict import BATCH, PictureFiles
+from qutils.detection.predict import PictureFiles, batches_of
 from qutils.errors import unknown_name
 from qutils.schemes import Scheme
 from qutils.simulate import SimulatedModel
@@ -62,9 +62,10 @@ class OneScale(nn.Module):
     def __init__(self, detector: nn.Module, pictures: Tensor | PictureFiles, size: int) -> None:
         super().__init__()
         self.detector, self.size = detector, size
-        batches = torch.split(pictures, BATCH) if isinstance(pictures, Tensor) else pictures
         with torch.no_grad():
-            ends = [torch.stack((s.min(), s.max())) for s in map(self._shares, batches)]
+            ends = [
+                torch.stack((s.min(), s.max())) for s in map(self._shares, batches_of(pictures))
+            ]
         low, high = torch.stack(ends).T
         self.q = qparams(low.min(), high.max(), Scheme(8, signed=True, symmetric=False))
 

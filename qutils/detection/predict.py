@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,11 @@ class Prediction:
             found[:, 0:4:2] *= width
             found[:, 1:4:2] *= height
         return found
+
+
+def batches_of(pictures: Tensor | PictureFiles) -> Iterable[Tensor]:
+    """``BATCH`` pictures at a time."""
+    return torch.split(pictures, BATCH) if isinstance(pictures, Tensor) else pictures
 
 
 @dataclass(frozen=True)

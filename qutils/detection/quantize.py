@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import torch
 from torch import Tensor
 
 from qutils.calibration import Observation, observe
 from qutils.detection.detector import DECODE, Detector
-from qutils.detection.predict import BATCH, PictureFiles
+from qutils.detection.predict import PictureFiles, batches_of
 from qutils.errors import InvalidInputError
 from qutils.export import export
 from qutils.files import atomic_path
@@ -49,7 +48,7 @@ def observe_detector(
         )
     return observe(
         detector,
-        torch.split(pictures, BATCH) if isinstance(pictures, Tensor) else pictures,
+        batches_of(pictures),
         target,
         allow_float=True,
         keep_float=[DECODE, *keep_float],
@@ -77,8 +76,8 @@ def calibrate_detector(
     Raises: as ``qutils.observe``.
     """
     kept = observe_detector(detector, pictures, target, keep_float=keep_float, progress=progress)
-    batches = torch.split(pictures, BATCH) if isinstance(pictures, Tensor) else pictures
-    return bias_correction(kept.simulate(Recipe.w8a8(observer)), batches, progress=progress)
+    sim = kept.simulate(Recipe.w8a8(observer))
+    return bias_correction(sim, batches_of(pictures), progress=progress)
 
 
 def normalized(target: str) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from qutils.cores import thread_limit
 from qutils.detection import ultralytics
 from qutils.detection.dataset import DetectionData, label_file
 from qutils.detection.links import write_yaml
@@ -112,21 +113,30 @@ def train(
         work = out.with_suffix(".training")
         weights = _trained(network, data, work, training, json.dumps(made))
         note = out.with_suffix(".json")
+        took = TrainingTime(_spent(work), thread_limit())
         note.unlink(missing_ok=True)  # it tells of the weights that are replaced
         os.replace(weights, out)
-        write_text(note, json.dumps({"made": made, "seconds": _spent(work)}))
+        write_text(note, json.dumps({"made": made, "took": asdict(took)}))
         shutil.rmtree(work)
     return out
 
 
-def training_seconds(weights: Path) -> float | None:
-    """Seconds that ``train`` took for these weights, starting Ultralytics included.
+@dataclass(frozen=True)
+class TrainingTime:
+    """What a training took, starting Ultralytics included, and the threads that it had."""
+
+    seconds: float
+    threads: int
+
+
+def training_time(weights: Path) -> TrainingTime | None:
+    """What ``train`` took for these weights.
 
     Of an interrupted run those epochs count that were not lost. None of weights that it did not
     make.
     """
-    seconds: float | None = _note(weights).get("seconds")
-    return seconds
+    took = _note(weights).get("took")
+    return TrainingTime(**took) if took else None
 
 
 def _note(weights: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
+from qutils.cores import thread_limit
 from qutils.detection.dataset import DetectionData, read_detection_data
 from qutils.detection.detector import Detector, Layer
 from qutils.detection.links import write_yaml
@@ -320,9 +321,7 @@ def _train(told: Callable[..., None], start: str, resume: bool, **options: Any) 
         "on_train_epoch_end", lambda trainer: told(epoch=trainer.epoch + 1, of=trainer.epochs)
     )
     # It leaves one core to workers, of which there are none.
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    threads = int(asked) if asked.isdecimal() and int(asked) else os.cpu_count() or 1
-    yolo.add_callback("on_train_start", lambda trainer: torch.set_num_threads(threads))
+    yolo.add_callback("on_train_start", lambda trainer: torch.set_num_threads(thread_limit()))
     yolo.train(resume=resume, **options)
     return str(yolo.trainer.last)
 

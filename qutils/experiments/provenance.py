@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from qutils.cores import core_count, thread_limit
 from qutils.errors import InvalidInputError
 from qutils.files import ROOT
 
@@ -178,20 +178,12 @@ def isa_flags() -> tuple[str, ...]:
     return tuple(sorted({ours for theirs, ours in ISA_FLAGS.items() if theirs in words}))
 
 
-def core_count() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def thread_count() -> int:
     """Threads that torch uses in this process, or would."""
     torch = sys.modules.get("torch")
     if torch is not None:
         return int(torch.get_num_threads())
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return int(limit) if limit.isdigit() and int(limit) else core_count()
+    return thread_limit()
 
 
 def device() -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from qutils import bench
 from qutils.bench.latency import normal_batch
+from qutils.cores import core_count
 from qutils.errors import InvalidInputError, QutilsError, UnsupportedError
 from qutils.explain.cpu import Offer, offers
 from qutils.explain.ops import FloatOp, float_ops
@@ -151,11 +151,11 @@ def _beside(
 def _variants(runtime: OnnxRuntime, batch: NDArray[Any]) -> tuple[Variant, ...]:
     """A larger batch, more threads, inexact kernels: whatever can be tried here, measured."""
     variants: dict[str, tuple[OnnxRuntime, NDArray[Any]]] = {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = core_count()
     if not isinstance(runtime.input_shape[0], int) and len(batch) < BATCHED:
         larger = np.concatenate([batch] * (BATCHED // len(batch)))
         variants[f"batch {len(larger)}"] = (runtime, larger)
-    if cores is not None and cores > runtime.threads:
+    if cores > runtime.threads:
         more = OnnxRuntime.load(runtime.path, cores)
         variants[f"threads {cores}"] = (more, batch)
     if saturates():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from qutils.analysis import (
 from qutils.bench import Gain, agreement, gain
 from qutils.bench.accuracy import wilson
 from qutils.calibration import Observation, observe
+from qutils.cores import core_count
 from qutils.errors import InvalidInputError
 from qutils.files import intact
 from qutils.graph import Site, Target
@@ -47,7 +47,7 @@ KEPT_BYTES = 64_000_000
 #: Layers of the shipped networks are small: more threads would wait for each other, and on a busy
 #: machine they wait ten times as long as they compute.
 ZOO_THREADS = 1
-_WORKERS = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+_WORKERS = ThreadPoolExecutor(min(4, core_count()))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from qutils.detection.dataset import DetectionData
 from qutils.detection.generate import generate_shapes
 from qutils.detection.predict import PictureFiles
-from qutils.detection.reference import train, training_seconds
+from qutils.detection.reference import TrainingTime, train, training_time
 from qutils.detection.source import find_dataset
 from qutils.detection.ultralytics import Weights, library, read_weights
 from qutils.experiments.cache import default_folder
@@ -24,14 +24,14 @@ def folder() -> Path:
 class Material:
     """Data, the pictures that give ranges, and the networks.
 
-    ``seconds`` is how long each network's training took; empty if the weights were
-    given, or it is not known.
+    ``times`` is what each network's training took; empty if the weights were given, or it
+    is not known.
     """
 
     data: DetectionData
     pictures: PictureFiles
     networks: tuple[Weights, ...]
-    seconds: tuple[float, ...] = ()
+    times: tuple[TrainingTime, ...] = ()
 
 
 def prepare(size: Profile) -> Material:
@@ -52,10 +52,10 @@ def prepare(size: Profile) -> Material:
     networks = tuple(read_weights(path) for path in files)
     for weights in networks:
         data.check_names(weights.names, weights.path)
-    took = () if size.weights else tuple(map(training_seconds, files))
-    known = tuple(seconds for seconds in took if seconds is not None)
-    seconds = known if len(known) == len(took) else ()
-    return Material(data, PictureFiles(chosen, size.size), networks, seconds)
+    took = () if size.weights else tuple(map(training_time, files))
+    known = tuple(time for time in took if time is not None)
+    times = known if len(known) == len(took) else ()
+    return Material(data, PictureFiles(chosen, size.size), networks, times)
 
 
 def dataset(size: Profile) -> DetectionData:

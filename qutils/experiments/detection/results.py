@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
+from qutils.detection.reference import TrainingTime
 from qutils.experiments.detection.parts import EVERYTHING, PartError
 from qutils.experiments.detection.plan import Profile
 from qutils.experiments.detection.runs import FP32, OURS, THEIRS, TRAINED, Figures
@@ -93,17 +93,18 @@ def dataset_name(size: Profile) -> str:
     return size.data.stem if size.data else size.shapes.name
 
 
-def checks(found: Sequence[Figures], seconds: Sequence[float], profile: str) -> list[Check]:
+def checks(found: Sequence[Figures], times: Sequence[TrainingTime], profile: str) -> list[Check]:
     """What each file of ours has to reach beside FP32's and the exporter's, in one run.
 
-    And how long training the networks may take; ``seconds`` of each, none if they were given.
+    And how long training the networks may take; ``times`` of each, none if they were given.
     """
     made = [check for group in _groups(found) for check in _checks(group)]
-    if seconds:
+    if times:
         networks = " + ".join(dict.fromkeys(one.network for one in found))
-        each = " + ".join(f"{one / 60:.1f}" for one in seconds)
-        minutes = sum(seconds) / 60
-        unit = f"minutes, {os.cpu_count()} cores"
+        each = " + ".join(f"{one.seconds / 60:.1f}" for one in times)
+        minutes = sum(one.seconds for one in times) / 60
+        threads = " and ".join(str(count) for count in sorted({one.threads for one in times}))
+        unit = f"minutes, {threads} threads"
         title = f"{networks}, training"
         made.append(Check(title, minutes, unit, TRAINED_IN, "<=", COMMAND, each, "measured"))
     return [check.unjudged() if profile == TRIAL else check for check in made]

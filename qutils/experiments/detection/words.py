@@ -31,9 +31,9 @@ def of_material(material: Material, size: Profile) -> str:
 
 
 def _trained(material: Material, size: Profile) -> str:
-    if not material.seconds:
+    if not material.times:
         return ""
-    minutes = " and ".join(f"{seconds / 60:.1f}" for seconds in material.seconds)
+    minutes = " and ".join(f"{time.seconds / 60:.1f}" for time in material.times)
     count = len(material.data.pictures("train"))
     return (
         f", trained from scratch, {size.training.epochs} times over {count:,} pictures, in "

@@ -17,6 +17,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from qutils.bench.process import TRAINING_ENVIRONMENT
+from qutils.cores import core_count
 from qutils.experiments.cache import Cache
 from qutils.experiments.reuse import Reuse
 from qutils.experiments.study.plan import Job
@@ -24,7 +25,7 @@ from qutils.experiments.study.plan import Job
 
 def workers() -> int:
     """Two, or one on a machine with a single core."""
-    return min(2, os.cpu_count() or 1)
+    return min(2, core_count())
 
 
 def run_jobs(jobs: Sequence[Job], cache: Cache | None = None) -> dict[Job, dict[str, Any]]:

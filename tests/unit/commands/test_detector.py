@@ -16,7 +16,7 @@ def run(*args):
 @pytest.mark.parametrize(
     ("out", "options", "message"),
     [
-        ("net.txt", (), "no fitting ending: end it in .tflite or .onnx"),
+        ("net.txt", (), "no fitting ending: end it in .onnx or .pt2 or .pte or .tflite"),
         ("net.tflite", ("--target", "openvino"), "no fitting ending for openvino: end it in .onnx"),
         ("net.onnx", ("--qat-epochs", "-1"), "qat-epochs is at least 0"),
     ],

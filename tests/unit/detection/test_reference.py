@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from qutils import detection as d
+from qutils.cores import thread_limit
 from qutils.detection import reference
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.runtimes import load
@@ -47,7 +48,9 @@ def test_training_leaves_weights_and_a_note(trained, data):
     note = json.loads(trained.with_suffix(".json").read_text())
     made = note["made"]
     assert (made["network"], made["size"], made["epochs"]) == ("yolo11n", SIZE, 1)
-    assert 0.5 < d.training_seconds(trained) < 600
+    took = d.training_time(trained)
+    assert 0.5 < took.seconds < 600
+    assert took.threads == thread_limit()
     weights = d.read_weights(trained)
     assert weights.names == data.names
     found = d.as_detector(weights, SIZE)(d.read_pictures(data.pictures("val"), SIZE))
@@ -135,16 +138,16 @@ def test_an_interrupted_training_goes_on(data, tmp_path):
     assert epochs
     assert epochs[0] > 1
     assert epochs[-1] == 6
-    assert d.training_seconds(out) > before > 0
+    assert d.training_time(out).seconds > before > 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["net.json", "net.pt"]
 
 
 def test_weights_that_nobody_trained_here_have_no_time(untrained, tmp_path):
-    assert d.training_seconds(untrained("yolo11n")) is None
-    assert d.training_seconds(tmp_path / "gone.pt") is None
+    assert d.training_time(untrained("yolo11n")) is None
+    assert d.training_time(tmp_path / "gone.pt") is None
     (tmp_path / "own.pt").touch()
     (tmp_path / "own.json").write_text("[1]")
-    assert d.training_seconds(tmp_path / "own.pt") is None
+    assert d.training_time(tmp_path / "own.pt") is None
 
 
 @pytest.mark.slow
