@@ -24,6 +24,7 @@ class Asked:
     out: Path
     data: str
     size: int
+    head: str
     pictures: int
     observer: str
     target: str | None
@@ -59,8 +60,6 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
     """
     runtime = asked.runtime
     RUNTIMES[runtime].require_installed()
-    if asked.qat_epochs < 0:
-        raise InvalidInputError(f"--qat-epochs is at least 0, not {asked.qat_epochs}")
     if not asked.weights.is_file() and asked.weights.parent != Path("."):
         raise DataError(f"{asked.weights} is missing: correct its path")
     probe_write(asked.out.resolve().parent)
@@ -69,7 +68,8 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
     data.check_names(weights.names, asked.weights)
     chosen = data.calibration(asked.pictures)
     data.only("calibration", chosen).check("calibration", *(["val"] if score else []))
-    detector = detection.as_detector(weights, asked.size, normalized=detection.normalized(runtime))
+    plain = detection.normalized(runtime)
+    detector = detection.as_detector(weights, asked.size, asked.head, normalized=plain)
     sim = detection.calibrate_detector(
         detector,
         detection.PictureFiles(chosen, asked.size),
@@ -92,7 +92,6 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
     executed = ", ".join(f"{count} {name}" for name, count in file.kernels().most_common(6))
     yield f"  executes {executed}, ..."
     if score:
-        plain = detection.normalized(runtime)
         for name, computes in (("FP32, torch", detector), (f"INT8, {runtime}", file)):
             got = detection.score(detection.Prediction(computes, plain), data, asked.size)
             yield (

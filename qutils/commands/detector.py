@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qutils.commands.choices import OBSERVER, TARGET
+from qutils.commands.choices import HEAD, OBSERVER, TARGET, Epochs
 from qutils.interrupt import nothing_begun
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -17,6 +17,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.argument("out", type=_FILE)
 @click.option("--data", required=True, help="YAML in YOLO's format, or coco8.yaml by name.")
 @click.option("--size", type=click.IntRange(min=32), default=640, help="Of pictures [pixels].")
+@click.option(
+    "--head",
+    type=HEAD,
+    default="one2many",
+    help="Of YOLO26; boxes of one2one need no suppression.",
+)
 @click.option("--pictures", type=click.IntRange(min=1), default=128, help="That give ranges.")
 @click.option("--observer", type=OBSERVER, default="mse", help="How ranges are chosen.")
 @click.option(
@@ -27,7 +33,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="What will run the file.",
 )
 @click.option(
-    "--qat-epochs", type=float, default=0.0, help="Then train it to predict as FP32 does."
+    "--qat-epochs", type=Epochs(min=0), default=0.0, help="Then train it to predict as FP32 does."
 )
 @click.option("--keep-float", multiple=True, help="A module that stays in float: box.0.2")
 @click.option("--score/--no-score", default=True, help="FP32 and the file, on the 'val' pictures.")
@@ -36,6 +42,7 @@ def command(
     out: Path,
     data: str,
     size: int,
+    head: str,
     pictures: int,
     observer: str,
     target: str | None,
@@ -57,6 +64,8 @@ def command(
     with nothing_begun():
         from qutils.commands.detecting import Asked, quantize_detector
 
-    asked = Asked(weights, out, data, size, pictures, observer, target, qat_epochs, keep_float)
+    asked = Asked(
+        weights, out, data, size, head, pictures, observer, target, qat_epochs, keep_float
+    )
     for line in quantize_detector(asked, score=score):
         click.echo(line)

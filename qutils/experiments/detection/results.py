@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from qutils.detection.reference import TrainingTime
+from qutils.experiments.detection.heads import ONE2ONE, HeadScores
 from qutils.experiments.detection.parts import EVERYTHING, PartError
 from qutils.experiments.detection.plan import Profile
 from qutils.experiments.detection.runs import FP32, OURS, THEIRS, TRAINED, Figures
@@ -27,10 +28,18 @@ _METHODS = {
 }
 
 
-def rows(found: Sequence[Figures], parts: Sequence[PartError], size: Profile) -> list[Row]:
-    """One row for each file in each runtime, and one for each simulated network."""
-    made = [_row(figures, size) for figures in found]
-    return made + [_simulated(part, size) for part in parts if part.part == EVERYTHING]
+def rows(
+    found: Sequence[Figures],
+    parts: Sequence[PartError],
+    heads: Sequence[HeadScores],
+    size: Profile,
+) -> list[Row]:
+    """One row for each file in each runtime, second heads included, and each simulated network."""
+    return [
+        *(_row(figures, size) for figures in found),
+        *(_second(one, size) for one in heads if one.head == ONE2ONE),
+        *(_simulated(part, size) for part in parts if part.part == EVERYTHING),
+    ]
 
 
 def _row(one: Figures, size: Profile) -> Row:
@@ -60,6 +69,28 @@ def _row(one: Figures, size: Profile) -> Row:
         latency_ms_iqr=one.latency.iqr_ms,
         threads=one.latency.threads,
         metrics=metrics,
+    )
+
+
+def _second(one: HeadScores, size: Profile) -> Row:
+    return Row(
+        model=f"{one.network}-{one.head}",
+        dataset=dataset_name(size),
+        method=_METHODS[OURS],
+        weight_bits=8,
+        activation_bits=8,
+        observer=size.observer,
+        granularity="per_channel",
+        seed=None,
+        execution="integer",
+        runtime=one.runtime,
+        size_bytes=one.size_bytes,
+        metrics={
+            "map50": one.int8.map50,
+            "map50_95": one.int8.map50_95,
+            "map50_95_lost": one.fp32.map50_95 - one.int8.map50_95,
+            "pictures": one.int8.pictures,
+        },
     )
 
 

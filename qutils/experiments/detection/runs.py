@@ -17,7 +17,7 @@ from qutils.detection.predict import PictureFiles, Prediction, read_pictures
 from qutils.detection.qat import finetune_detector
 from qutils.detection.quantize import calibrate_detector, export_detector, normalized
 from qutils.detection.reference import export_reference
-from qutils.detection.ultralytics import Scores, Weights, as_detector, score
+from qutils.detection.ultralytics import HEADS, Scores, Weights, as_detector, score
 from qutils.experiments.detection.material import Material
 from qutils.experiments.detection.plan import Profile
 from qutils.explain import Explanation, explain
@@ -129,9 +129,11 @@ def _files(
     return files
 
 
-def quantized(weights: Weights, runtime: str, material: Material, size: Profile) -> SimulatedModel:
+def quantized(
+    weights: Weights, runtime: str, material: Material, size: Profile, head: str = HEADS[0]
+) -> SimulatedModel:
     """W8A8, ranges by the profile's observer, biases corrected; nothing is trained."""
-    detector = as_detector(weights, size.size, normalized=normalized(runtime))
+    detector = as_detector(weights, size.size, head, normalized=normalized(runtime))
     return calibrate_detector(detector, material.pictures, runtime, observer=size.observer)
 
 

@@ -18,9 +18,11 @@ def run(*args):
     [
         ("net.txt", (), "no fitting ending: end it in .onnx or .pt2 or .pte or .tflite"),
         ("net.tflite", ("--target", "openvino"), "no fitting ending for openvino: end it in .onnx"),
-        ("net.onnx", ("--qat-epochs", "-1"), "qat-epochs is at least 0"),
+        ("net.onnx", ("--qat-epochs", "-1"), "-1.0 is not in the range x>=0"),
+        ("net.onnx", ("--qat-epochs", "nan"), "nan is not a finite number of epochs"),
+        ("net.onnx", ("--head", "one2on"), "did you mean 'one2one'?"),
     ],
-    ids=["ending", "other target", "epochs"],
+    ids=["ending", "other target", "epochs", "endless epochs", "head"],
 )
 def test_what_cannot_be_made_is_refused_before_weights_are_read(tmp_path, out, options, message):
     result = run("net.pt", tmp_path / out, "--data", "x.yaml", *options)

@@ -87,7 +87,7 @@ def test_a_trial_is_not_judged():
 
 
 def test_rows_keep_float_integer_and_simulated_apart():
-    rows = detection.rows(three(), PARTS, SIZE)
+    rows = detection.rows(three(), PARTS, [], SIZE)
     assert [row.execution for row in rows] == ["float", "integer", "integer", "simulated"]
     ours = "ptq-bias-correction"
     assert [row.method for row in rows] == ["fp32", "ptq-ultralytics", ours, "ptq"]
