@@ -18,5 +18,5 @@ def core_count() -> int:
 
 def thread_limit() -> int:
     """Threads that a computation may use: as many as ``OMP_NUM_THREADS`` says, else all cores."""
-    limit = os.environ.get("OMP_NUM_THREADS", "")
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # of the outermost level
     return int(limit) if limit.isdecimal() and int(limit) else core_count()

@@ -93,7 +93,10 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
     yield f"  executes {executed}, ..."
     if score:
         for name, computes in (("FP32, torch", detector), (f"INT8, {runtime}", file)):
-            got = detection.score(detection.Prediction(computes, plain), data, asked.size)
+            found = detection.Prediction(computes, plain)
+            second = asked.head == "one2one"
+            predict = detection.EndToEnd(found) if second else found
+            got = detection.score(predict, data, asked.size, end_to_end=second)
             yield (
                 f"{name}: mAP50 {got.map50:.2f} %, mAP50-95 {got.map50_95:.2f} %, "
                 f"{got.pictures:,} pictures"

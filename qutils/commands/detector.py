@@ -21,7 +21,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--head",
     type=HEAD,
     default="one2many",
-    help="Of YOLO26; boxes of one2one need no suppression.",
+    help="Of YOLO26; of one2one no box needs suppression.",
 )
 @click.option("--pictures", type=click.IntRange(min=1), default=128, help="That give ranges.")
 @click.option("--observer", type=OBSERVER, default="mse", help="How ranges are chosen.")

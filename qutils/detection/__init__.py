@@ -18,7 +18,7 @@ from qutils.detection.dataset import DetectionData, boxes_of, read_detection_dat
 from qutils.detection.detector import DECODE, Detector
 from qutils.detection.generate import ShapesPlan, generate_shapes, scenes
 from qutils.detection.parts import PARTS, OneScale, part_of, rounded_only
-from qutils.detection.predict import PictureFiles, Prediction, read_pictures
+from qutils.detection.predict import EndToEnd, PictureFiles, Prediction, read_pictures
 from qutils.detection.qat import finetune_detector
 from qutils.detection.quantize import (
     calibrate_detector,
@@ -54,6 +54,7 @@ __all__ = [
     "Box",
     "DetectionData",
     "Detector",
+    "EndToEnd",
     "OneScale",
     "PictureFiles",
     "Prediction",

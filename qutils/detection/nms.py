@@ -1,4 +1,4 @@
-"""Non-maximum suppression in plain torch: of boxes that overlap, the surest stays."""
+"""From predictions to boxes in plain torch: non-maximum suppression, or the surest as they are."""
 
 from __future__ import annotations
 
@@ -29,3 +29,21 @@ def nms(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
         shared = width.clamp(min=0) * height.clamp(min=0)
         stays[rest] &= shared <= overlap * (area[i] + area[rest] - shared)
     return order[stays]
+
+
+def surest(predictions: Tensor, count: int = 300) -> Tensor:
+    """The ``count`` surest boxes of each picture, none suppressed: what an end-to-end head finds.
+
+    ``[N, 4 + classes, A] -> [N, K, 6]``, ``K = min(count, classes A)``: left, top, right, bottom,
+    probability, class; from centre, width, height and a probability for each class.
+
+    >>> surest(torch.tensor([[[2.0, 8], [3, 8], [2, 4], [2, 4], [0.1, 0.9]]]), 1)
+    tensor([[[ 6.0000,  6.0000, 10.0000, 10.0000,  0.9000,  0.0000]]])
+    """
+    centre, size, probabilities = predictions[:, :2], predictions[:, 2:4], predictions[:, 4:]
+    corners = torch.cat([centre - size / 2, centre + size / 2], 1)  # [N, 4, A]
+    flat = probabilities.flatten(1)  # [N, classes A]
+    sure, at = flat.topk(min(count, flat.shape[1]), 1)
+    places = predictions.shape[2]
+    boxes = corners.gather(2, (at % places)[:, None].expand(-1, 4, -1))
+    return torch.cat([boxes.transpose(1, 2), sure[..., None], (at // places)[..., None]], 2)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from qutils.detection.nms import surest
 from qutils.errors import DataError
 from qutils.runtimes import Runtime
 
@@ -45,6 +46,16 @@ class Prediction:
             found[:, 0:4:2] *= width
             found[:, 1:4:2] *= height
         return found
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """The surest boxes of a head that needs no suppression: ``[N, 3, H, W] -> [N, K, 6]``."""
+
+    predict: Prediction
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        return surest(self.predict(pictures))
 
 
 def batches_of(pictures: Tensor | PictureFiles) -> Iterable[Tensor]:

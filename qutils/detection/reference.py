@@ -1,4 +1,4 @@
-"""Training and exporting with Ultralytics, in a process of its own that cannot disturb ours."""
+"""Training and exporting with Ultralytics, as a user would do it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,28 +17,16 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from qutils.cores import thread_limit
-from qutils.detection import ultralytics
+from qutils.detection import process, ultralytics
 from qutils.detection.dataset import DetectionData, label_file
 from qutils.detection.links import write_yaml
 from qutils.errors import DataError, InvalidInputError, UnsupportedError, unknown_name
-from qutils.files import ROOT, write_text
+from qutils.files import write_text
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
-
-#: Lines of what the package printed that an error repeats.
-_SPOKEN = 6
-#: glibc gives large buffers back after each layer; kept, a training step takes half as long. And a
-#: thread that waits spins for 2,000 rounds before it sleeps, not 300,000: beside other work it
-#: would hold the core that the awaited one needs. The user's own settings come first.
-_ENVIRONMENT = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
-    "GOMP_SPINCOUNT": "2000",
-}
 
 
 @dataclass(frozen=True)
@@ -119,7 +104,7 @@ def train(
         work = out.with_suffix(".training")
         weights = _trained(network, data, work, training, json.dumps(made))
         note = out.with_suffix(".json")
-        took = TrainingTime(_spent(work), thread_limit())
+        took = _spent(work)
         note.unlink(missing_ok=True)  # it tells of the weights that are replaced
         os.replace(weights, out)
         write_text(note, json.dumps({"made": made, "took": asdict(took)}))
@@ -129,7 +114,7 @@ def train(
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """What a training took, starting Ultralytics included, and the threads that it had."""
+    """What a training took, starting Ultralytics included, and the threads of its last epoch."""
 
     seconds: float
     threads: int
@@ -142,7 +127,10 @@ def training_time(weights: Path) -> TrainingTime | None:
     make.
     """
     took = _note(weights).get("took")
-    return TrainingTime(**took) if took else None
+    try:
+        return TrainingTime(float(took["seconds"]), int(took["threads"]))  # type: ignore[index]
+    except (KeyError, TypeError, ValueError):  # none, or what an earlier version wrote
+        return None
 
 
 def _note(weights: Path) -> dict[str, Any]:
@@ -154,10 +142,10 @@ def _note(weights: Path) -> dict[str, Any]:
     return note if weights.is_file() and isinstance(note, dict) else {}
 
 
-def _spent(work: Path) -> float:
-    """Seconds of a training so far."""
-    path = work / "seconds.txt"
-    return float(path.read_text()) if path.is_file() else 0.0
+def _spent(work: Path) -> TrainingTime:
+    """What a training took so far."""
+    path = work / "took.json"
+    return TrainingTime(**json.loads(path.read_text())) if path.is_file() else TrainingTime(0.0, 0)
 
 
 def _trained(network: str, data: DetectionData, work: Path, training: Training, made: str) -> str:
@@ -173,27 +161,33 @@ def _trained(network: str, data: DetectionData, work: Path, training: Training, 
         "name": "run",
         **training.options,
     }
-    before, begun = _spent(work) if last.is_file() else 0.0, time.monotonic()
+    spent = _spent(work) if last.is_file() else TrainingTime(0.0, 0)
+    before, threads, begun = spent.seconds, spent.threads, time.monotonic()
 
     def clock() -> None:
-        write_text(work / "seconds.txt", f"{before + time.monotonic() - begun:.1f}")
+        took = TrainingTime(round(before + time.monotonic() - begun, 1), threads)
+        write_text(work / "took.json", json.dumps(asdict(took)))
 
     with tqdm(total=training.epochs, desc=f"training {network}", unit="epoch") as bar:
 
         def told(event: Mapping[str, Any]) -> None:
+            nonlocal threads
+            threads = int(event["threads"])
             bar.update(int(event["epoch"]) - bar.n)
             clock()
 
         weights = ""
         if last.is_file():
             try:
-                weights = _run("train", {"start": str(last), "resume": True, **options}, work, told)
+                weights = process.run(
+                    "train", {"start": str(last), "resume": True, **options}, work, told
+                )
             except UnsupportedError:  # stopped at the very end, or in the middle of writing
                 shutil.rmtree(work / "run")
                 before, begun = 0.0, time.monotonic()
         if not weights:
             anew = {"start": f"{network}.yaml", "resume": False, **options}
-            weights = _run("train", anew, work, told)
+            weights = process.run("train", anew, work, told)
     clock()
     return weights
 
@@ -285,62 +279,9 @@ def export_reference(
         if data is not None:
             chosen = data.only("val", data.pictures(split))
             options |= {"quantize": 8, "data": str(write_yaml(chosen, work))}
-        made = Path(_run("export", options, work))
+        made = Path(process.run("export", options, work))
         target = folder / made.name
         if target.is_dir():
             shutil.rmtree(target)
         os.replace(made, target)
     return target / form.file.format(weights.stem) if form.file else target
-
-
-def _run(
-    task: str,
-    options: Mapping[str, Any],
-    work: Path,
-    told: Callable[[Mapping[str, Any]], None] = lambda event: None,
-) -> str:
-    """Run ``ultralytics.main`` in its own process; returns the path that it made."""
-    command = [sys.executable, "-m", ultralytics.__name__, task, json.dumps(dict(options))]
-    log = work / "log.txt"
-    made = ""
-    with log.open("w") as errors, _process(command, errors, work) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            event = json.loads(line)
-            if "done" in event:
-                made = str(event["done"])
-            else:
-                told(event)
-        code = process.wait()
-    if code or not made:
-        words = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-        said = " / ".join([line for line in words if line][-_SPOKEN:])
-        raise UnsupportedError(f"Ultralytics could not {task} (exit code {code}): {said}")
-    return made
-
-
-@contextmanager
-def _process(command: list[str], errors: Any, work: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that ends, with all that it started, when the block does."""
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = {
-        **_ENVIRONMENT,
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-    }
-    process = subprocess.Popen(
-        command,
-        cwd=work,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()

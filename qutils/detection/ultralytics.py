@@ -31,7 +31,7 @@ from qutils.detection.dataset import DetectionData, read_detection_data
 from qutils.detection.detector import Detector, Layer
 from qutils.detection.links import write_yaml
 from qutils.detection.nms import nms
-from qutils.errors import DataError, InvalidInputError, UnsupportedError, not_installed
+from qutils.errors import DataError, InvalidInputError, UnsupportedError, known_names, not_installed
 
 INSTALL = "make detection"
 #: Which of the two heads of an end-to-end network is used; YOLO11 has the first alone.
@@ -149,7 +149,7 @@ def read_weights(path: str | Path) -> Weights:
 
 
 def _first_line(error: BaseException) -> str:
-    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    first = next(iter(str(error).strip().splitlines()), "")
     return first.lstrip("\u274c\ufe0f ").rstrip(". ") or type(error).__name__  # no pictogram
 
 
@@ -179,13 +179,11 @@ def as_detector(
             f"pictures of {height}x{width} do not fit strides {strides}: give multiples of "
             f"{max(strides)}"
         )
-    if head not in HEADS:
-        raise InvalidInputError(f"unknown head {head!r}: choose from {', '.join(HEADS)}")
+    known_names("head", [head], HEADS)
     if head == "one2one" and not weights.end_to_end:
         raise UnsupportedError(f"{weights.path} has no second head: leave head at 'one2many'")
-    box, cls = (detect.cv2, detect.cv3)
-    if head == "one2one":
-        box, cls = detect.one2one_cv2, detect.one2one_cv3
+    prefix = "one2one_" if head == "one2one" else ""
+    box, cls = (getattr(detect, f"{prefix}{name}") for name in ("cv2", "cv3"))
     return Detector(
         [Layer(module, _reads(module)) for module in layers],
         _reads(detect),
@@ -244,8 +242,7 @@ def score(
         judge.data = importlib.import_module("ultralytics.data.utils").check_det_dataset(str(path))
         judge.device, judge.stride, judge.training = torch.device("cpu"), 32, False
         judge.dataloader = judge.get_dataloader(judge.data["val"], batch)
-        names = dict(enumerate(data.names))
-        judge.init_metrics(_Named(names, end_to_end))
+        judge.init_metrics(_Named(dict(enumerate(data.names)), end_to_end))
         for pictures in map(judge.preprocess, judge.dataloader):
             with torch.no_grad():
                 found = predict(pictures["img"])
@@ -315,12 +312,14 @@ def named_dataset(name: str) -> DetectionData:
 def _train(told: Callable[..., None], start: str, resume: bool, **options: Any) -> str:
     yolo = library().YOLO(start)
     yolo.add_callback(
-        "on_train_epoch_end", lambda trainer: told(epoch=trainer.epoch + 1, of=trainer.epochs)
+        "on_train_epoch_end",
+        lambda trainer: told(epoch=trainer.epoch + 1, threads=torch.get_num_threads()),
     )
 
     def faster(trainer: Any) -> None:
         torch.set_num_threads(thread_limit())  # it leaves one to workers, of which there are none
-        trainer.model.to(memory_format=torch.channels_last)  # a fifth less time a step
+        if sys.platform == "linux":  # where it saves a fifth; on Windows it is slower
+            trainer.model.to(memory_format=torch.channels_last)
 
     yolo.add_callback("on_train_start", faster)
     yolo.train(resume=resume, **options)

@@ -180,6 +180,8 @@ def current_name(name: str, unit: str) -> tuple[str, str]:
     """
     if unit == "points" and name.endswith(", points lost"):
         return name.removesuffix(", points lost"), "points lost"
+    if unit.startswith("minutes, "):  # with the cores of some machine
+        return name, "minutes"
     return name, unit
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from qutils import runtimes
-from qutils.detection.predict import Prediction
+from qutils.detection.predict import EndToEnd, Prediction
 from qutils.detection.quantize import export_detector, normalized
 from qutils.detection.ultralytics import HEADS, Scores, Weights, as_detector, score
 from qutils.experiments.detection.material import Material
@@ -24,7 +24,10 @@ ONE2MANY, ONE2ONE = HEADS
 
 @dataclass(frozen=True)
 class HeadScores:
-    """What one head finds in float and in our INT8 file."""
+    """What one head finds in float and in our INT8 file: the second without suppression.
+
+    FP32 is the exporter's file in the same runtime; of the second head it is torch.
+    """
 
     network: str
     runtime: str
@@ -37,6 +40,8 @@ class HeadScores:
 def measure(material: Material, size: Profile, found: Sequence[Figures]) -> list[HeadScores]:
     """Both heads of each network that has two; the first as ``found`` with the other files."""
     two = [weights for weights in material.networks if weights.end_to_end]
+    if not two:
+        return []
     scores: list[HeadScores] = []
     with tqdm(total=len(two) * len(size.runtimes), desc="heads", unit="runtime") as bar:
         for weights in two:
@@ -57,14 +62,16 @@ def _first(network: str, found: Sequence[Figures]) -> Iterator[HeadScores]:
 
 def _second(weights: Weights, material: Material, size: Profile) -> Iterator[HeadScores]:
     network = weights.path.stem
-    whole = Prediction(as_detector(weights, size.size, ONE2ONE))
-    fp32 = score(whole, material.data, size.size)
+    data, pixels = material.data, size.size
+    whole = Prediction(as_detector(weights, pixels, ONE2ONE))
+    fp32 = score(EndToEnd(whole), data, pixels, end_to_end=True)
     for name in size.runtimes:
         with tempfile.TemporaryDirectory() as folder:
             sim = quantized(weights, name, material, size, ONE2ONE)
             path = Path(folder) / f"second{RUNTIMES[name].suffix}"
             file = runtimes.load(export_detector(sim, path, weights.names), name)
-            int8 = score(Prediction(file, normalized(name)), material.data, size.size)
+            found = Prediction(file, normalized(name))
+            int8 = score(EndToEnd(found), data, pixels, end_to_end=True)
             yield HeadScores(network, name, ONE2ONE, fp32, int8, bytes_of(path))
 
 

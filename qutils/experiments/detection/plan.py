@@ -92,6 +92,11 @@ def choose(
     for path in (*files, *([Path(data)] if data is not None else [])):
         if not path.is_file() and path.parent != Path("."):  # a bare name may be fetched
             raise DataError(f"{path} is missing: correct its path (relative to the notebook)")
+    stems = [path.stem for path in files]
+    if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
+        raise InvalidInputError(
+            f"two weights are called {twice}, which is what the tables call them: rename one"
+        )
     chosen = replace(chosen, weights=files, data=None if data is None else Path(data))
     if runtimes is not None:
         names = known_names("runtime", runtimes, FORMATS)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from qutils.detection.nms import nms
+from qutils import detection as d
+from qutils.detection.nms import nms, surest
 
 
 def overlap(a: list[float], b: list[float]) -> float:
@@ -86,3 +87,32 @@ def test_as_torchvision_does():
     for seed in range(20):
         boxes, scores = random_boxes(seed, 60)
         assert torch.equal(nms(boxes, scores, 0.45), ops.nms(boxes, scores, 0.45))
+
+
+@torch.no_grad()
+def test_the_surest_are_what_an_end_to_end_network_finds(untrained):
+    weights = d.read_weights(untrained("yolo26n"))
+    head = weights.network.model[-1]
+    head.end2end = True
+    for branch in (*head.one2one_cv2, *head.one2one_cv3):
+        branch[-1].bias += torch.randn(branch[-1].bias.shape)
+    x = torch.rand(2, 3, 64, 64)
+    expected = weights.network(x)[0]
+    found = surest(d.as_detector(weights, 64, "one2one")(x), expected.shape[1])
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found[..., 4], expected[..., 4], rtol=0, atol=1e-4)  # in their order
+    apart = (found[:, :, None] - expected[:, None]).abs().amax(-1)  # [N, K, K]: ties change places
+    assert (apart.amin(2) < 1e-3).float().mean() > 0.9  # the last one may tie with one left out
+
+
+def test_the_surest_pair_of_place_and_class_comes_first():
+    x = torch.rand(1, 6, 5)
+    place, kind = divmod(int(x[0, 4:].T.argmax()), 2)
+    centre, size = x[0, :2, place], x[0, 2:4, place]
+    first = surest(x, 3)[0, 0]
+    torch.testing.assert_close(first[:4], torch.cat([centre - size / 2, centre + size / 2]))
+    assert first[4:].tolist() == pytest.approx([float(x[0, 4 + kind, place]), kind])
+
+
+def test_no_more_boxes_than_there_are():
+    assert surest(torch.rand(2, 6, 5), 300).shape == (2, 10, 6)

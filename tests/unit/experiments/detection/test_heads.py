@@ -20,7 +20,11 @@ def material(network, folder):
     for package in ("ultralytics", "skimage"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: make detection")
-    d.ultralytics.library().YOLO(f"{network}.yaml").save(str(folder / f"{network}.pt"))
+    yolo = d.ultralytics.library().YOLO(f"{network}.yaml")
+    head = yolo.model.model[-1]
+    for branch in getattr(head, "one2one_cv2", None) or ():  # untrained, a copy of the first
+        torch.nn.init.normal_(branch[-1].bias)
+    yolo.save(str(folder / f"{network}.pt"))
     data = d.read_detection_data(d.generate_shapes(folder, PLAN))
     pictures = d.PictureFiles(data.calibration(8), PLAN.size)
     return detection.Material(data, pictures, (d.read_weights(folder / f"{network}.pt"),))

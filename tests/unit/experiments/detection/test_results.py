@@ -58,7 +58,7 @@ def test_training_has_a_quarter_of_an_hour(second, passed):
     check = detection.checks(three(), times, "full")[-1]
     assert check.name == "yolo11n, training"
     assert check.value == pytest.approx((420 + second) / 60)
-    assert check.unit == "minutes, 2 threads"
+    assert check.note.endswith("threads: 2")
     assert check.passed == passed
 
 
@@ -115,3 +115,9 @@ def test_words_name_files_that_are_slower_than_fp32():
     assert "FP32 60.00 %; points lost: Ultralytics INT8 +2.00, qutils INT8 +0.50" in (
         words.of_finding(fast)
     )
+
+
+def test_other_threads_are_not_judged():
+    check = detection.checks(three(), [TrainingTime(60.0, 4)], "full")[-1]
+    assert check.value == pytest.approx(1.0)
+    assert check.passed is None
