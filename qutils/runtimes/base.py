@@ -84,6 +84,13 @@ class Runtime(ABC):
         """
         return None
 
+    def spent(self, batch: NDArray[Any], runs: int = 30) -> dict[str, float]:
+        """Milliseconds of each kind of layer by kernel; empty if the runtime does not count them.
+
+        Raises: as ``run``.
+        """
+        return {}
+
     @property
     @abstractmethod
     def version(self) -> str:

@@ -17,7 +17,8 @@ was simulated, and no faster than FP32.
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+import statistics
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
@@ -43,6 +44,8 @@ _LOW_PRECISION = "LP_TRANSFORMS_MODE"
 _OWN = ".xml"
 #: Shapes of batch that stay compiled.
 _KEPT = 4
+#: Calls before layers are timed.
+_WARMUP = 5
 
 
 class OpenVino(Runtime):
@@ -131,6 +134,30 @@ class OpenVino(Runtime):
         """Layers that really execute, with the precision they compute in: ``Convolution u8``."""
         return Counter(_executed(self._first))
 
+    def spent(self, batch: NDArray[Any], runs: int = 30) -> dict[str, float]:
+        """Milliseconds of each kind of layer by kernel, longest first, as the plugin counts them.
+
+        ``{"Convolution brgconv_avx512_f32": 1.72, ...}``: medians over ``runs`` calls, summed over
+        layers. Counting itself takes time: compare these with each other.
+
+        Raises: as ``run``.
+        """
+        checked = np.ascontiguousarray(check_batch(batch, self.input_shape, self._dtype))
+        model = self._model.clone()
+        with _our_errors(self.path):
+            model.reshape(checked.shape)
+        counted = _compile(self.path, model, self.options, PERF_COUNT=True).create_infer_request()
+        times: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for call in range(_WARMUP + runs):
+            counted.infer([checked])
+            for layer in counted.profiling_info if call >= _WARMUP else ():
+                kind = f"{layer.node_type} {layer.exec_type}"
+                times[layer.node_name, kind].append(layer.real_time.total_seconds() * 1e3)
+        sums: dict[str, float] = defaultdict(float)
+        for (_, kind), found in times.items():
+            sums[kind] += statistics.median(found)
+        return {kind: sums[kind] for kind in sorted(sums, key=lambda k: -sums[k]) if sums[kind]}
+
     @property
     def execution(self) -> Execution:
         """Simulated, in float, where the integer kernels would saturate and must not."""
@@ -194,9 +221,9 @@ def _read(path: Path, model: str | bytes) -> ov.Model:
         return _core().read_model(model)
 
 
-def _compile(path: Path, model: ov.Model, options: RuntimeOptions) -> ov.CompiledModel:
+def _compile(path: Path, model: ov.Model, options: RuntimeOptions, **more: Any) -> ov.CompiledModel:
     with _our_errors(path):
-        return _core().compile_model(model, "CPU", _settings(options))
+        return _core().compile_model(model, "CPU", {**_settings(options), **more})
 
 
 @cache

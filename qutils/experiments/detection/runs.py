@@ -6,8 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -30,6 +32,8 @@ FP32, THEIRS, OURS, TRAINED = "FP32", "Ultralytics INT8", "qutils INT8", "qutils
 COMPARED = 128
 #: Probability from which on the float network is taken to see something.
 SEEN = 0.25
+#: Calls in which operators are timed one by one, at most.
+_COUNTED = 30
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Figures:
     over_theirs: Ratio | None
     kernels: tuple[tuple[str, int], ...]
     why: Explanation | None = None  # of ONNX Runtime's files: where the time goes
+    spent: tuple[tuple[str, float], ...] = ()  # where it counts: milliseconds by layer and kernel
 
 
 def measure(material: Material, size: Profile) -> list[Figures]:
@@ -82,7 +87,8 @@ def _measure(weights: Weights, name: str, material: Material, size: Profile) -> 
     with tempfile.TemporaryDirectory() as folder:
         files = _files(weights, name, Path(folder), material, size)
         loaded = {maker: runtimes.load(path, name) for maker, path in files.items()}
-        timed = compare(loaded, material.pictures[:1].numpy(), repeats=size.repeats)
+        picture = material.pictures[:1].numpy()
+        timed = compare(loaded, picture, repeats=size.repeats)
         predict = {m: Prediction(r, normalized(name)) for m, r in loaded.items()}
         watched = read_pictures(material.data.pictures("val")[:COMPARED], size.size)
         wanted = predict[FP32](watched)
@@ -99,14 +105,15 @@ def _measure(weights: Weights, name: str, material: Material, size: Profile) -> 
                 timed.ratio(maker, FP32) if other else None,
                 timed.ratio(maker, THEIRS) if maker in (OURS, TRAINED) else None,
                 tuple(loaded[maker].kernels().most_common()),
-                _why(files[maker], name, material.pictures[:1], size),
+                _why(files[maker], name, picture, size),
+                tuple(loaded[maker].spent(picture, min(size.repeats, _COUNTED)).items()),
             )
 
 
-def _why(path: Path, runtime: str, picture: Tensor, size: Profile) -> Explanation | None:
+def _why(path: Path, runtime: str, picture: NDArray[Any], size: Profile) -> Explanation | None:
     if runtime != "onnxruntime":
         return None
-    return explain(path, batch=picture.numpy(), runs=min(size.repeats, 30))
+    return explain(path, batch=picture, runs=min(size.repeats, _COUNTED))
 
 
 def _files(

@@ -42,7 +42,7 @@ def _trained(material: Material, size: Profile) -> str:
 
 
 def of_slow(found: Sequence[Figures]) -> str:
-    """Where INT8 takes longer than FP32, and what ONNX Runtime's profiler says of it."""
+    """Where INT8 takes longer than FP32, and what the runtime's own clocks say of it."""
     slow = [one for one in found if one.over_fp32 and one.over_fp32.median > 1]
     if not slow:
         return "No INT8 file takes longer than FP32 in its runtime here."
@@ -58,8 +58,35 @@ def of_slow(found: Sequence[Figures]) -> str:
                 f"{shares.share('float'):.0f} % in float and {shares.share('conversion'):.0f} % "
                 "between the two."
             )
-        lines.append(line)
+        whole = next(
+            f for f in found if (f.network, f.runtime, f.maker) == (one.network, one.runtime, FP32)
+        )
+        lines.append(line + _convolutions(one, whole))
     return "\n".join(lines)
+
+
+def _convolutions(one: Figures, fp32: Figures) -> str:
+    """What a runtime that counts its layers says of two files; empty for the others."""
+    if not one.spent or not fp32.spent:
+        return ""
+    (ours, ours_all), (theirs, theirs_all) = map(_counted, (one, fp32))
+    kernels = ", ".join(code(name.split()[1]) for name, _ in one.spent if "Convolution" in name)
+    if ours > theirs:
+        verdict = "its integer convolutions are slower than those in float"
+    elif ours_all > theirs_all:
+        verdict = "what its convolutions gain, the other layers lose"
+    else:
+        verdict = "counted so it is no slower, what it loses lies between the layers"
+    return (
+        f" Its runtime counts {ours:.2f} of {ours_all:.2f} ms in convolutions ({kernels}), and of "
+        f"FP32's {theirs:.2f} of {theirs_all:.2f} ms: at this size {verdict}."
+    )
+
+
+def _counted(one: Figures) -> tuple[float, float]:
+    """Milliseconds in convolutions, and in all layers."""
+    in_all = sum(spent for _, spent in one.spent)
+    return sum(spent for name, spent in one.spent if "Convolution" in name), in_all
 
 
 def of_finding(found: Sequence[Figures]) -> str:

@@ -84,6 +84,17 @@ def test_integer_kernels_execute(make_layer, kind, kernel):
     assert not {"Convolution f32", "FullyConnected f32"} & counts.keys()
 
 
+def test_the_time_of_each_kind_of_layer_is_counted(make_layer):
+    layer = make_layer("conv3x3")
+    runtime = OpenVino.load(layer.path)
+    spent = runtime.spent(layer.x, runs=3)
+    assert any(kind.startswith("Convolution ") for kind in spent)
+    assert all(milliseconds > 0 for milliseconds in spent.values())
+    assert list(spent.values()) == sorted(spent.values(), reverse=True)
+    with pytest.raises(InvalidInputError):
+        runtime.spent(layer.x[:, :1], runs=3)
+
+
 def test_float_layers_count_as_float(tmp_path, save):
     node = helper.make_node("MatMul", ["x", "x"], ["y"])
     path = save(tmp_path / "float.onnx", [node], {"x": [2, 2]}, ["y"])

@@ -117,6 +117,31 @@ def test_words_name_files_that_are_slower_than_fp32():
     )
 
 
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ({"Convolution amx_I8": 3.0, "Concat ref_I8": 0.5}, "convolutions are slower than those"),
+        ({"Convolution amx_I8": 1.5, "Concat ref_I8": 2.5}, "gain, the other layers lose"),
+        ({"Convolution amx_I8": 1.5, "Concat ref_I8": 0.5}, "lies between the layers"),
+    ],
+)
+def test_words_say_what_a_runtime_counts(layers, said):
+    counted = {FP32: {"Convolution f32": 2.0, "Concat ref_f32": 1.0}, OURS: layers}
+    slow = [
+        replace(
+            one,
+            over_fp32=Ratio(1.2, 1.1, 1.3) if one.over_fp32 else None,
+            spent=tuple(counted.get(one.maker, {}).items()),
+        )
+        for one in three()
+    ]
+    theirs, ours = words.of_slow(slow).splitlines()
+    assert "counts" not in theirs
+    assert f"counts {layers['Convolution amx_I8']:.2f} of {sum(layers.values()):.2f} ms" in ours
+    assert "(`amx_I8`), and of FP32's 2.00 of 3.00 ms" in ours
+    assert said in ours
+
+
 def test_other_threads_are_not_judged():
     check = detection.checks(three(), [TrainingTime(60.0, 4)], "full")[-1]
     assert check.value == pytest.approx(1.0)
