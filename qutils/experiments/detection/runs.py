@@ -89,6 +89,8 @@ def _measure(weights: Weights, name: str, material: Material, size: Profile) -> 
         loaded = {maker: runtimes.load(path, name) for maker, path in files.items()}
         picture = material.pictures[:1].numpy()
         timed = compare(loaded, picture, repeats=size.repeats)
+        calls = min(size.repeats, _COUNTED)
+        spent = {maker: file.spent(picture, calls) for maker, file in loaded.items()}  # at once
         predict = {m: Prediction(r, normalized(name)) for m, r in loaded.items()}
         watched = read_pictures(material.data.pictures("val")[:COMPARED], size.size)
         wanted = predict[FP32](watched)
@@ -106,7 +108,7 @@ def _measure(weights: Weights, name: str, material: Material, size: Profile) -> 
                 timed.ratio(maker, THEIRS) if maker in (OURS, TRAINED) else None,
                 tuple(loaded[maker].kernels().most_common()),
                 _why(files[maker], name, picture, size),
-                tuple(loaded[maker].spent(picture, min(size.repeats, _COUNTED)).items()),
+                tuple(spent[maker].items()),
             )
 
 

@@ -76,7 +76,7 @@ def _convolutions(one: Figures, fp32: Figures) -> str:
     elif ours_all > theirs_all:
         verdict = "what its convolutions gain, the other layers lose"
     else:
-        verdict = "counted so it is no slower, what it loses lies between the layers"
+        verdict = "layer by layer it is no slower, so that the counters do not explain it"
     return (
         f" Its runtime counts {ours:.2f} of {ours_all:.2f} ms in convolutions ({kernels}), and of "
         f"FP32's {theirs:.2f} of {theirs_all:.2f} ms: at this size {verdict}."

@@ -47,3 +47,13 @@ def test_bad_parameters_are_refused(given, message):
 def test_missing_files_are_named_before_anything_is_made(given):
     with pytest.raises(DataError, match=r"no\.(pt|yaml) is missing"):
         detection.choose("smoke", **given)
+
+
+def test_two_weights_of_one_name_are_refused(tmp_path):
+    """Ultralytics calls all of them best.pt."""
+    files = [tmp_path / run / "best.pt" for run in ("a", "b")]
+    for path in files:
+        path.parent.mkdir()
+        path.touch()
+    with pytest.raises(InvalidInputError, match="two weights are called best"):
+        detection.choose("smoke", weights=[str(path) for path in files])
