@@ -5,25 +5,20 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import onnx
-import onnxscript
-import torch
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from torch import nn
 
 from qutils.convert import convert
 from qutils.errors import UnsupportedError
 from qutils.export.integers import drop_unused, keep_integers
+from qutils.export.translate import translate
 from qutils.files import atomic_path
-from qutils.graph.nodes import argument, op_name
 from qutils.graph.quiet import quiet
 from qutils.simulate import SimulatedModel
-
-OPSET = 18
 
 
 def export_onnx(sim: SimulatedModel, path: Path) -> Path:
@@ -58,37 +53,14 @@ def to_onnx(
     Args:
         rewrite: what the runtime needs changed; ONNX Runtime unless given.
     """
-    example = torch.zeros(2, *input_shape)
     try:
         with quiet(), contextlib.redirect_stdout(io.StringIO()):  # the exporter prints progress
-            program = torch.onnx.export(
-                module,
-                (example,),
-                dynamo=True,
-                opset_version=OPSET,
-                verbose=False,
-                input_names=["input"],
-                output_names=["output"],
-                external_data=False,
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-                optimize=True,
-                custom_translation_table=_translations(),
-            )
+            model = translate(module, input_shape)
+    except UnsupportedError:
+        raise
     except Exception as error:
         raise UnsupportedError(f"torch.onnx cannot translate the graph: {_root(error)}") from error
-    assert program is not None
-    _check_pools(program.exported_program)
-    return compact(program.model_proto, rewrite)
-
-
-def _check_pools(program: torch.export.ExportedProgram | None) -> None:
-    """ONNX's AveragePool knows no other divisor; the exporter would drop it without a word."""
-    for node in program.graph.nodes if program is not None else ():
-        if op_name(node).startswith("avg_pool") and argument(node, 6) is not None:
-            raise UnsupportedError(
-                f"ONNX has no average pooling with divisor_override={argument(node, 6)}: leave it "
-                "out, and put the factor into the next layer"
-            )
+    return compact(model, rewrite)
 
 
 def _root(error: BaseException) -> str:
@@ -96,29 +68,6 @@ def _root(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """Operators whose usual translation falls apart into pieces without integer kernels."""
-
-    def adaptive_avg_pool2d(x: Any, output_size: Sequence[int]) -> Any:
-        if tuple(output_size) != (1, 1):
-            raise UnsupportedError(
-                f"ONNX has adaptive average pooling to 1x1 only, not {tuple(output_size)}"
-            )
-        return onnxscript.opset18.GlobalAveragePool(x)
-
-    def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
-        if start_dim != 1 or end_dim not in (-1, len(x.shape) - 1):
-            raise UnsupportedError(
-                f"flatten from axis {start_dim} to {end_dim}: the batch axis has to stay alone"
-            )
-        return onnxscript.opset18.Flatten(x, axis=1)
-
-    return {
-        torch.ops.aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
-        torch.ops.aten.flatten.using_ints: flatten,
-    }
 
 
 def save(model: ModelProto, path: Path) -> Path:

@@ -5,7 +5,8 @@ x86 CPUs with AVX2 or AVX-512 but no VNNI multiply unsigned activations by signe
 does not fit into 32,767. By default ONNX Runtime accepts that in every dense kernel (QLinearConv,
 QGemm, QLinearMatMul; the depthwise kernels are exact). The session option
 ``session.x64quantprecision`` stores the weights as unsigned bytes instead, whose kernels add in 32
-bits: the same result as on a CPU with VNNI, and slower. ``exact=False`` leaves the option unset.
+bits: the same result as on a CPU with VNNI, and slower. Those kernels take unsigned activations
+only, which ``qutils.runtimes.unsigned`` sees to. ``exact=False`` leaves the option unset.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from qutils.errors import DataError, UnsupportedError
 from qutils.runtimes.base import Axis, Inner, Runtime, RuntimeOptions, check_batch, require
 from qutils.runtimes.cpu import EXACT_OPTION, has_vnni
 from qutils.runtimes.qdq import Tap, with_taps
+from qutils.runtimes.unsigned import with_unsigned_activations
 
 #: Operators that multiply by weights in float.
 FLOAT_OPS = frozenset(
@@ -177,7 +179,22 @@ def session_options_of(options: RuntimeOptions) -> ort.SessionOptions:
 def _session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     """Open a session; every failure becomes one of our errors."""
     with _our_errors(path):
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        try:
+            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except ort_errors.NotImplemented:
+            # The exact kernels take unsigned activations only.
+            model = with_unsigned_activations(path) if _is_exact(options) else None
+            if model is None:
+                raise
+            return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _is_exact(options: ort.SessionOptions) -> bool:
+    """Whether the session option is set that makes CPUs without VNNI sum exactly."""
+    try:
+        return str(options.get_session_config_entry(EXACT_OPTION)) == "1"
+    except RuntimeError:
+        return False
 
 
 @contextlib.contextmanager

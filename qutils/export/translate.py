@@ -1,0 +1,127 @@
+"""ATen graph -> ONNX graph: PyTorch's translations, without tracing the graph three times.
+
+``torch.onnx.export`` traces a module, decomposes the trace by tracing it again, and builds its
+table of translations anew at each call. The graphs exported here are traced already and consist
+of operators that the table knows. They are translated one by one; a graph with another operator
+takes the long way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import onnxscript
+import torch
+from onnx import ModelProto
+from torch import nn
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from qutils.errors import UnsupportedError
+from qutils.graph.nodes import argument, op_name
+
+OPSET = 18
+INPUT, OUTPUT = "input", "output"
+
+
+def translate(module: nn.Module, input_shape: tuple[int, ...]) -> ModelProto:
+    """Return the ONNX model of a module ``[N, *input_shape] -> [N, ...]``, N open.
+
+    Raises:
+        UnsupportedError: an operator or argument that ONNX does not have.
+        Exception: whatever ``torch.export`` and ``torch.onnx`` raise.
+    """
+    dynamic = ({0: torch.export.Dim.DYNAMIC},)
+    example = torch.zeros(2, *input_shape)
+    program = torch.export.export(module, (example,), dynamic_shapes=dynamic)
+    _check_pools(program)
+    if _is_translatable(program):
+        return _directly(program)
+    translated = torch.onnx.export(
+        program,
+        dynamo=True,
+        opset_version=OPSET,
+        verbose=False,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        external_data=False,
+        optimize=True,
+        custom_translation_table=_translations(),
+    )
+    assert translated is not None
+    return translated.model_proto
+
+
+def _directly(program: ExportedProgram) -> ModelProto:
+    """Translate node by node, as ``torch.onnx.export`` does after its decompositions."""
+    from torch.onnx._internal.exporter import _core, _fx_passes
+
+    _fx_passes.insert_type_promotion_nodes(program.graph_module)
+    program._graph_module = _fx_passes.remove_assertion_nodes(program.graph_module)
+    translated = _core._exported_program_to_onnx_program(program, registry=_registry())
+    translated.optimize()
+    (given,), (result,) = translated.model.graph.inputs, translated.model.graph.outputs
+    given.name, result.name = INPUT, OUTPUT
+    return translated.model_proto
+
+
+def _is_translatable(program: ExportedProgram) -> bool:
+    """Whether the table has every operator of the graph, and none writes to its input."""
+    known = _registry().functions
+    for node in program.graph.nodes:
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        if node.target.name() not in known or node.target._schema.is_mutable:
+            return False
+    return True
+
+
+@lru_cache(maxsize=1)
+def _registry() -> Any:
+    """PyTorch's table of translations, with ours in front."""
+    import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  (registers the Q/DQ operators)
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    registry = ONNXRegistry.from_torchlib(OPSET)
+    for operator, translation in _translations().items():
+        registry.register_op(operator, translation)
+    return registry
+
+
+def _check_pools(program: ExportedProgram) -> None:
+    """ONNX's AveragePool knows no other divisor; the exporter would drop it without a word."""
+    for node in program.graph.nodes:
+        if op_name(node).startswith("avg_pool") and _divisor(node) is not None:
+            raise UnsupportedError(
+                f"ONNX has no average pooling with divisor_override={_divisor(node)}: leave it "
+                "out, and put the factor into the next layer"
+            )
+
+
+def _divisor(node: Node) -> object:
+    return argument(node, 6)
+
+
+def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Operators whose usual translation falls apart into pieces without integer kernels."""
+
+    def adaptive_avg_pool2d(x: Any, output_size: Sequence[int]) -> Any:
+        if tuple(output_size) != (1, 1):
+            raise UnsupportedError(
+                f"ONNX has adaptive average pooling to 1x1 only, not {tuple(output_size)}"
+            )
+        return onnxscript.opset18.GlobalAveragePool(x)
+
+    def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+        if start_dim != 1 or end_dim not in (-1, len(x.shape) - 1):
+            raise UnsupportedError(
+                f"flatten from axis {start_dim} to {end_dim}: the batch axis has to stay alone"
+            )
+        return onnxscript.opset18.Flatten(x, axis=1)
+
+    return {
+        torch.ops.aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
+        torch.ops.aten.flatten.using_ints: flatten,
+    }
