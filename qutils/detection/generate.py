@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,8 @@ def scenes(plan: ShapesPlan, split: str) -> Iterator[Scene]:
         yield draw_scene(ground, draw)
 
 
-def _backgrounds(size: int) -> list[Image.Image]:
+@lru_cache(maxsize=1)  # for all splits
+def _backgrounds(size: int) -> tuple[Image.Image, ...]:
     """Regions of the natural pictures that come with packages, RGB, ``size`` pixels square."""
     found = []
     for photograph in natural_pictures(MOST).members:
@@ -81,7 +83,7 @@ def _backgrounds(size: int) -> list[Image.Image]:
                 (size, size), Image.Resampling.BOX, box=(*corners, *opposite)
             )
         found.append(region)
-    return found
+    return tuple(found)
 
 
 def generate_shapes(folder: str | Path, plan: ShapesPlan | None = None) -> Path:

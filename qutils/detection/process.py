@@ -8,18 +8,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from qutils.detection import ultralytics
 from qutils.errors import UnsupportedError
 from qutils.files import ROOT
 
 #: Lines of what the package printed that an error repeats.
 _SPOKEN = 6
-_COMMAND = (sys.executable, "-m", ultralytics.__name__)
+#: Name of the file that keeps what the package prints.
+LOG = "log.txt"
+_COMMAND = (sys.executable, "-m", "qutils.detection.tasks")
 #: glibc gives large buffers back after each layer; kept, a training step takes half as long. And a
 #: thread that waits spins for 2,000 rounds before it sleeps, not 300,000: beside other work it
 #: would hold the core that the awaited one needs. The user's own settings come first.
@@ -36,86 +38,87 @@ def run(
     work: Path,
     told: Callable[[Mapping[str, Any]], None] = lambda event: None,
 ) -> str:
-    """Run a task of ``ultralytics.main`` in a process that ends with it; return the path it made.
+    """Run a task of ``qutils.detection.tasks`` in a process that ends with it.
 
     Args:
+        work: the folder in which the task runs; it gets a log of what the package prints.
         told: called with each event of a training.
+
+    Returns:
+        the path that the task made.
 
     Raises:
         UnsupportedError: the package failed; with its last words.
     """
-    with _process(_COMMAND, None, work) as process:
-        return _done(process, task, options, work, told)
+    with (work / LOG).open("w") as errors, _process(_COMMAND, errors, work) as process:
+        return _result(process, task, options, work, told)
 
 
 class Kept:
-    """A process that is kept for the next task: importing the package takes longer than most.
+    """A process that is kept for the next task: it imports the package once.
 
-    It is started by the first task with the environment of that moment, and ends with ours.
+    The first task starts it, with the environment of that moment. It ends with ours.
     """
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
+        self._open = ExitStack()
         self._running: subprocess.Popen[str] | None = None
+        self._one_at_a_time = threading.Lock()
+        atexit.register(self.end)
 
     def run(self, task: str, options: Mapping[str, Any], work: Path) -> str:
-        """Run a task; return the path it made.
+        """Run a task as ``run`` does. After a failure the next task gets a new process."""
+        with self._one_at_a_time:
+            try:
+                return _result(self._process(work), task, options, work)
+            except BaseException:
+                self.end()
+                raise
 
-        Raises:
-            UnsupportedError: the package failed; with its last words. The process ends, so that
-                the next task starts afresh.
-        """
+    def _process(self, work: Path) -> subprocess.Popen[str]:
         if self._running is None or self._running.poll() is not None:
-            self._running = self._stack.enter_context(_process(_COMMAND, None, ROOT))
-        try:
-            return _done(self._running, task, options, work)
-        except BaseException:
             self.end()
-            raise
+            with (work / LOG).open("w") as errors:
+                self._running = self._open.enter_context(_process(_COMMAND, errors, ROOT))
+        return self._running
 
     def end(self) -> None:
         """End the process, if there is one."""
-        self._stack.close()
+        self._open.close()
         self._running = None
 
 
-#: For exports.
+#: Runs exports, which leave nothing behind that the next one could notice.
 EXPORTS = Kept()
-atexit.register(EXPORTS.end)
 
 
-def _done(
+def _result(
     process: subprocess.Popen[str],
     task: str,
     options: Mapping[str, Any],
     work: Path,
     told: Callable[[Mapping[str, Any]], None] = lambda event: None,
 ) -> str:
-    """Hand a task to a process and wait for it."""
+    """Give a task to a process and wait for the path that it makes."""
     assert process.stdin is not None
     assert process.stdout is not None
-    order = {"task": task, "work": str(work.resolve()), "options": dict(options)}
-    print(json.dumps(order), file=process.stdin, flush=True)
+    log = work.resolve() / LOG
+    order = {"task": task, "work": str(log.parent), "log": str(log), "options": dict(options)}
+    with suppress(BrokenPipeError):  # it has failed already: the log says why
+        print(json.dumps(order), file=process.stdin, flush=True)
     for line in process.stdout:
         event = json.loads(line)
         if "done" in event:
             return str(event["done"])
         told(event)
-    raise UnsupportedError(
-        f"Ultralytics could not {task} (exit code {process.wait()}): {_last_words(work)}"
-    )
-
-
-def _last_words(work: Path) -> str:
-    log = work / ultralytics.LOG
-    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    words = [line.strip() for line in lines]
-    return " / ".join([line for line in words if line][-_SPOKEN:])
+    words = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    said = " / ".join([line for line in words if line][-_SPOKEN:])
+    raise UnsupportedError(f"Ultralytics could not {task} (exit code {process.wait()}): {said}")
 
 
 @contextmanager
 def _process(command: Sequence[str], errors: Any, work: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that ends, with all that it started, when the block does."""
+    """Start a process; when the block ends, so does it, with all that it started."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     ours = dict(_ENVIRONMENT)
     if "OMP_WAIT_POLICY" in os.environ:  # the user's, which spinning would overrule

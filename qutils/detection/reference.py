@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from qutils.detection import process, ultralytics
 from qutils.detection.dataset import DetectionData, label_file
 from qutils.detection.links import write_yaml
+from qutils.detection.miniature import architecture
 from qutils.errors import DataError, InvalidInputError, UnsupportedError, unknown_name
 from qutils.files import write_text
 
@@ -81,7 +82,7 @@ class Training:
 def train(
     network: str, data: DetectionData, out: str | Path, training: Training | None = None
 ) -> Path:
-    """Train ``yolo11n`` or another network of Ultralytics; returns ``out``, its weights (.pt).
+    """Train ``yolo11n``, ``yolo11n-mini`` or another network; return ``out``, its weights (.pt).
 
     An interrupted run goes on after its last whole epoch. If ``out`` was trained so already, on the
     same data, nothing is done.
@@ -186,7 +187,7 @@ def _trained(network: str, data: DetectionData, work: Path, training: Training, 
                 shutil.rmtree(work / "run")
                 before, begun = 0.0, time.monotonic()
         if not weights:
-            anew = {"start": f"{network}.yaml", "resume": False, **options}
+            anew = {"start": architecture(network, work), "resume": False, **options}
             weights = process.run("train", anew, work, told)
     clock()
     return weights
@@ -249,7 +250,8 @@ def export_reference(
     """What Ultralytics' own exporter makes of ``weights``: INT8 with ``data``, else FP32.
 
     It is run as a user runs it, ``YOLO(weights).export(format=..., quantize=8, data=...)``, on a
-    copy of the weights in a folder of its own: it deletes and replaces files beside them.
+    copy of the weights in a folder of its own: it deletes and replaces files beside them. It runs
+    in a process that is kept for the next export.
 
     Args:
         folder: where the file goes, under the name that the exporter gives it.
@@ -273,13 +275,13 @@ def export_reference(
         raise DataError(f"{weights} is missing: give weights of Ultralytics (.pt)")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-") as name:
-        work = Path(name)
+        work = Path(name).resolve()
         copied = shutil.copy(weights, work / weights.name)
         options: dict[str, Any] = {"start": str(copied), "format": form.name, "imgsz": size}
         if data is not None:
             chosen = data.only("val", data.pictures(split))
             options |= {"quantize": 8, "data": str(write_yaml(chosen, work))}
-        made = Path(process.run("export", options, work))
+        made = Path(process.EXPORTS.run("export", options, work))
         target = folder / made.name
         if target.is_dir():
             shutil.rmtree(target)

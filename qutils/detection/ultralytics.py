@@ -1,17 +1,16 @@
 """Everything that touches Ultralytics (AGPL-3.0), an optional extra: imported nowhere else.
 
 Training and exporting change global state, print pages and overwrite files beside the weights;
-``qutils.detection.reference`` runs them in a process of their own (``main`` below).
+``qutils.detection.reference`` runs them in another process (``qutils.detection.tasks``).
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -26,7 +25,6 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from qutils.cores import thread_limit
 from qutils.detection.dataset import DetectionData, read_detection_data
 from qutils.detection.detector import Detector, Layer
 from qutils.detection.links import write_yaml
@@ -271,7 +269,7 @@ def suppressed(
     return found
 
 
-# In a process of its own --------------------------------------------------------------------------
+# Datasets -----------------------------------------------------------------------------------------
 
 
 def named_dataset(name: str) -> DetectionData:
@@ -307,43 +305,3 @@ def named_dataset(name: str) -> DetectionData:
         splits = {split: found[split] for split in ("train", "val", "test") if found.get(split)}
         path.write_text(yaml.safe_dump({**splits, "names": dict(found["names"])}))
         return replace(read_detection_data(path), yaml=listed[name])
-
-
-def _train(told: Callable[..., None], start: str, resume: bool, **options: Any) -> str:
-    yolo = library().YOLO(start)
-    yolo.add_callback(
-        "on_train_epoch_end",
-        lambda trainer: told(epoch=trainer.epoch + 1, threads=torch.get_num_threads()),
-    )
-
-    def faster(trainer: Any) -> None:
-        torch.set_num_threads(thread_limit())  # it leaves one to workers, of which there are none
-        if sys.platform == "linux":  # where it saves a fifth; on Windows it is slower
-            trainer.model.to(memory_format=torch.channels_last)
-
-    yolo.add_callback("on_train_start", faster)
-    yolo.train(resume=resume, **options)
-    return str(yolo.trainer.last)
-
-
-def _export(told: Callable[..., None], start: str, **options: Any) -> str:
-    return str(library().YOLO(start, task="detect").export(device="cpu", **options))
-
-
-def main(arguments: Sequence[str]) -> None:
-    """``train`` or ``export`` with the options that a JSON text gives; tells events as JSON lines.
-
-    What the package prints goes to stderr.
-    """
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-
-    def told(**event: Any) -> None:
-        print(json.dumps(event), file=out, flush=True)
-
-    work: Callable[..., str] = _train if arguments[0] == "train" else _export
-    told(done=work(told, **json.loads(arguments[1])))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from qutils import detection as d
+from qutils.detection.miniature import architecture
 
 #: As small as they can be: the tests are about files, not about what they find.
 PLAN = d.ShapesPlan(train=16, calibration=8, val=8, size=64)
 TRAINING = d.Training(size=64, epochs=1, batch=8)
+#: The network of tests that do not need the real one, and its places in pictures of 64 pixels.
+NETWORK, PLACES = "yolo11n-mini", 4 * 4 + 2 * 2
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,15 +38,25 @@ def yolo():
 
 
 @pytest.fixture(scope="session")
-def data(yolo, tmp_path_factory):
-    return d.read_detection_data(d.generate_shapes(tmp_path_factory.mktemp("shapes"), PLAN))
+def shared(tmp_path_factory) -> Path:
+    """A folder that all workers of a run share; what lies there is not to be changed."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "detection"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def trained(data, tmp_path_factory) -> Path:
-    """Weights of yolo11n after two steps; not to be changed."""
-    out = tmp_path_factory.mktemp("trained") / "yolo11n.pt"
-    return d.train("yolo11n", data, out, TRAINING)
+def data(yolo, shared):
+    with FileLock(shared / "shapes.lock"):
+        return d.read_detection_data(d.generate_shapes(shared / "shapes", PLAN))
+
+
+@pytest.fixture(scope="session")
+def trained(data, shared) -> Path:
+    """Weights of a miniature after two steps; not to be changed, nor what lies beside them."""
+    with FileLock(shared / "trained.lock"):
+        return d.train(NETWORK, data, shared / "trained" / f"{NETWORK}.pt", TRAINING)
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +67,7 @@ def untrained(yolo, tmp_path_factory):
     def make(name: str) -> Path:
         if name not in made:
             made[name] = folder / f"{name}.pt"
-            yolo(f"{name}.yaml").save(str(made[name]))
+            yolo(architecture(name, folder)).save(str(made[name]))
         return made[name]
 
     return make

@@ -23,6 +23,8 @@ from tests.unit.detection.tiny import pictures, write_label
 pytestmark = pytest.mark.usefixtures("yolo")
 SIZE = 64
 PLACES = 8 * 8 + 4 * 4 + 2 * 2
+#: At which a miniature has about as many places.
+LARGER = 128
 
 
 class Foreign:
@@ -255,8 +257,8 @@ def labelled_by(predict, data, folder) -> d.DetectionData:
         picture = folder / "images" / "val" / path.name
         picture.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, picture)
-        (boxes,) = d.suppressed(predict(d.read_pictures([path], SIZE)))
-        corners = boxes[:6, :4].clamp(0, SIZE) / SIZE
+        (boxes,) = d.suppressed(predict(d.read_pictures([path], LARGER)))
+        corners = boxes[:6, :4].clamp(0, LARGER) / LARGER
         middle, extent = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
         rows = torch.cat([boxes[:6, 5:], middle, extent], 1).tolist()
         text = "".join(f"{int(row[0])} {' '.join(f'{x:.6f}' for x in row[1:])}\n" for row in rows)
@@ -284,20 +286,20 @@ def spread_out(weights, last, x) -> None:
 def test_our_file_is_scored_as_ultralytics_scores_it(yolo, data, trained, tmp_path, target):
     """The package reads our file by its note, and ``yolo val`` finds what ``score`` finds."""
     pytest.importorskip({"litert": "ai_edge_litert"}.get(target, target))
-    x = d.read_pictures(data.pictures("val"), SIZE)
+    x = d.read_pictures(data.pictures("val"), LARGER)
     weights = stirred(d.read_weights(trained), x)
     head = weights.network.model[-1]
     for box, cls in zip(head.cv2, head.cv3, strict=True):
         spread_out(weights, cls[-1], x)
         box[-1].bias.view(4, -1)[:, 1] += 4.0  # about a stride to each side
     shares = d.normalized(target)
-    detector = d.as_detector(weights, SIZE, normalized=shares)
+    detector = d.as_detector(weights, LARGER, normalized=shares)
     sim = d.observe_detector(detector, x, target).simulate(Recipe())
     ending = {"litert": ".tflite"}.get(target, ".onnx")
     path = d.export_detector(sim, tmp_path / f"ours{ending}", weights.names)
-    data = labelled_by(d.as_detector(weights, SIZE), data, tmp_path / "labelled")
-    ours = d.score(d.Prediction(load(path, target), shares), data, SIZE, batch=1)
-    options = {"imgsz": SIZE, "batch": 1, "plots": False, "workers": 0}
+    data = labelled_by(d.as_detector(weights, LARGER), data, tmp_path / "labelled")
+    ours = d.score(d.Prediction(load(path, target), shares), data, LARGER, batch=1)
+    options = {"imgsz": LARGER, "batch": 1, "plots": False, "workers": 0}
     theirs = yolo(str(path), task="detect").val(
         data=str(data.yaml), device="cpu", project=str(tmp_path), verbose=False, **options
     )
