@@ -17,6 +17,7 @@ that needs it, in ``qutils.detection.ultralytics`` alone.
 from qutils.detection.dataset import DetectionData, boxes_of, read_detection_data
 from qutils.detection.detector import DECODE, Detector
 from qutils.detection.generate import ShapesPlan, generate_shapes, scenes
+from qutils.detection.graphs import trace_detector
 from qutils.detection.parts import PARTS, OneScale, part_of, rounded_only
 from qutils.detection.predict import EndToEnd, PictureFiles, Prediction, read_pictures
 from qutils.detection.qat import finetune_detector
@@ -81,6 +82,7 @@ __all__ = [
     "scenes",
     "score",
     "suppressed",
+    "trace_detector",
     "train",
     "training_time",
 ]

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from qutils.calibration import Observation, observe
 from qutils.detection.detector import DECODE, Detector
+from qutils.detection.graphs import decoded_as, observe_graph
 from qutils.detection.predict import PictureFiles, batches_of
 from qutils.errors import InvalidInputError
 from qutils.export import export
 from qutils.files import atomic_path
+from qutils.graph import Captured
 from qutils.ptq import bias_correction
 from qutils.schemes import Recipe
 from qutils.simulate import SimulatedModel
@@ -29,6 +31,7 @@ def observe_detector(
     target: str = "onnxruntime",
     *,
     keep_float: Collection[str] = (),
+    graph: Captured | None = None,
     progress: bool = False,
 ) -> Observation:
     """Watch a detector on calibration pictures, ``[N, 3, H, W]`` in 0..1 or their files.
@@ -39,6 +42,7 @@ def observe_detector(
 
     Args:
         keep_float: further modules that stay in float, ``box.0.2`` say.
+        graph: of ``trace_detector``, if it has been traced before.
 
     Raises: as ``qutils.observe``.
     """
@@ -46,14 +50,11 @@ def observe_detector(
         raise InvalidInputError(
             f"a {type(detector).__name__} is no Detector: detection.as_detector(weights, size)"
         )
-    return observe(
-        detector,
-        batches_of(pictures),
-        target,
-        allow_float=True,
-        keep_float=[DECODE, *keep_float],
-        progress=progress,
-    )
+    batches, kept = batches_of(pictures), [DECODE, *keep_float]
+    if graph is not None:
+        graph = decoded_as(detector, graph)
+        return observe_graph(graph, batches, target, keep_float=kept, progress=progress)
+    return observe(detector, batches, target, allow_float=True, keep_float=kept, progress=progress)
 
 
 def calibrate_detector(
@@ -63,6 +64,7 @@ def calibrate_detector(
     *,
     observer: str = "mse",
     keep_float: Collection[str] = (),
+    graph: Captured | None = None,
     progress: bool = False,
 ) -> SimulatedModel:
     """W8A8 from calibration pictures alone: ranges by one observer, then biases corrected.
@@ -72,10 +74,13 @@ def calibrate_detector(
 
     Args:
         keep_float: further modules that stay in float, ``box.0.2`` say.
+        graph: of ``trace_detector``, if it has been traced before.
 
     Raises: as ``qutils.observe``.
     """
-    kept = observe_detector(detector, pictures, target, keep_float=keep_float, progress=progress)
+    kept = observe_detector(
+        detector, pictures, target, keep_float=keep_float, graph=graph, progress=progress
+    )
     sim = kept.simulate(Recipe.w8a8(observer))
     return bias_correction(sim, batches_of(pictures), progress=progress)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qutils.detection.dataset import DetectionData
 from qutils.detection.generate import generate_shapes
+from qutils.detection.graphs import trace_detector
 from qutils.detection.predict import PictureFiles
 from qutils.detection.reference import TrainingTime, train, training_time
 from qutils.detection.source import find_dataset
-from qutils.detection.ultralytics import Weights, library, read_weights
+from qutils.detection.ultralytics import Weights, as_detector, library, read_weights
 from qutils.experiments.cache import default_folder
 from qutils.experiments.detection.plan import Profile
+from qutils.graph import Captured
 
 
 def folder() -> Path:
@@ -32,6 +34,14 @@ class Material:
     pictures: PictureFiles
     networks: tuple[Weights, ...]
     times: tuple[TrainingTime, ...] = ()
+    graphs: dict[tuple[Path, str, int], Captured] = field(default_factory=dict, compare=False)
+
+    def graph(self, weights: Weights, head: str, size: int) -> Captured:
+        """Return the graph of a network, traced once for all targets."""
+        key = (weights.path, head, size)
+        if key not in self.graphs:
+            self.graphs[key] = trace_detector(as_detector(weights, size, head))
+        return self.graphs[key]
 
 
 def prepare(size: Profile) -> Material:
@@ -48,7 +58,7 @@ def prepare(size: Profile) -> Material:
     chosen = data.calibration(size.calibration)
     data = data.only("calibration", chosen)
     data.check("calibration", "val", *([] if size.weights else ["train"]))
-    files = size.weights or tuple(_trained(name, data, size) for name in size.networks)
+    files = size.weights or tuple(_trained(name, data, size) for name in size.trained)
     networks = tuple(read_weights(path) for path in files)
     for weights in networks:
         data.check_names(weights.names, weights.path)

@@ -14,7 +14,7 @@ from qutils.calibration import Observation
 from qutils.detection.parts import PARTS, OneScale, part_of, rounded_only
 from qutils.detection.predict import PictureFiles, Prediction, read_pictures
 from qutils.detection.quantize import observe_detector
-from qutils.detection.ultralytics import Weights, as_detector, score
+from qutils.detection.ultralytics import HEADS, Weights, as_detector, score
 from qutils.experiments.detection.material import Material
 from qutils.experiments.detection.plan import Profile
 from qutils.experiments.detection.runs import Distance, distance
@@ -53,7 +53,12 @@ class LayerError:
 def observe(material: Material, size: Profile) -> list[Observation]:
     """Each network, observed once for all that follows."""
     return [
-        observe_detector(as_detector(weights, size.size), material.pictures, _TARGET)
+        observe_detector(
+            as_detector(weights, size.size),
+            material.pictures,
+            _TARGET,
+            graph=material.graph(weights, HEADS[0], size.size),
+        )
         for weights in material.networks
     ]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qutils.detection.generate import ShapesPlan
+from qutils.detection.miniature import MINIATURE
 from qutils.detection.reference import FORMATS, Training
 from qutils.errors import DataError, InvalidInputError, known_names
 from qutils.observers import OBSERVERS
@@ -22,6 +23,8 @@ class Profile:
 
     With ``qat_epochs`` a file of ours is trained that long on ``qat_pictures`` as well, for
     ``qat_runtimes``.
+
+    With ``miniature`` miniatures of the networks are trained in their place.
 
     ``data`` and ``weights`` are a user's own; None is the generated dataset, and networks that are
     trained on it. ``missing`` are runtimes that this machine lacks, with what installs each.
@@ -40,6 +43,12 @@ class Profile:
     data: Path | None = None
     weights: tuple[Path, ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
+    miniature: bool = False
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Names of the networks that are trained, by which tables call them."""
+        return tuple(f"{name}{MINIATURE if self.miniature else ''}" for name in self.networks)
 
     @property
     def size(self) -> int:
@@ -47,9 +56,11 @@ class Profile:
         return self.training.size
 
 
-_SMOKE = ShapesPlan(train=32, calibration=16, val=16)
+_SMOKE = ShapesPlan(train=16, calibration=8, val=8, size=64)
 PROFILES = {
-    "smoke": Profile(_SMOKE, Training(epochs=1), NETWORKS[:1], 16, 5, 0.0),
+    "smoke": Profile(
+        _SMOKE, Training(size=64, epochs=1, batch=8), NETWORKS[:1], 8, 5, 0.0, miniature=True
+    ),
     "default": Profile(ShapesPlan(), Training(), NETWORKS, 128, 60, 0.0),
     "full": Profile(ShapesPlan(), Training(), NETWORKS, 128, 300, 1.0),
 }

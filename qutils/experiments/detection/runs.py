@@ -143,7 +143,10 @@ def quantized(
 ) -> SimulatedModel:
     """W8A8, ranges by the profile's observer, biases corrected; nothing is trained."""
     detector = as_detector(weights, size.size, head, normalized=normalized(runtime))
-    return calibrate_detector(detector, material.pictures, runtime, observer=size.observer)
+    graph = material.graph(weights, head, size.size)
+    return calibrate_detector(
+        detector, material.pictures, runtime, observer=size.observer, graph=graph
+    )
 
 
 def distance(found: Tensor, wanted: Tensor) -> Distance | None:
