@@ -108,6 +108,7 @@ def compare(
     baseline: str | None = None,
     repeats: int = 100,
     warmup: int = 10,
+    warm: int = WARM,
 ) -> Comparison:
     """Time candidates in turns within one run, so that a noisy machine disturbs all alike.
 
@@ -115,6 +116,9 @@ def compare(
     candidate unless named. Every turn calls a few times before the call that is timed, as others'
     data and code left the caches; the order is drawn anew for each round, always the same way: with
     a fixed one each candidate would follow the same other, whose traces differ.
+
+    Args:
+        warm: calls before each timed one; one is enough for calls that leave nothing in the caches.
 
     Raises:
         InvalidInputError: no candidate, unknown baseline, different threads, repeats below 5.
@@ -127,7 +131,7 @@ def compare(
     threads = {name: candidate.threads for name, candidate in candidates.items()}
     if len(set(threads.values())) > 1:
         raise InvalidInputError(f"candidates use different numbers of threads: {threads}")
-    times = _interleaved(candidates, batch, repeats, warmup)
+    times = _interleaved(candidates, batch, repeats, warmup, warm)
     return Comparison(
         baseline=reference,
         latencies={name: _summary(times[name], batch, candidates[name]) for name in candidates},
@@ -184,7 +188,11 @@ def normal_batch(
 
 
 def _interleaved(
-    candidates: Mapping[str, Candidate], batch: NDArray[Any], repeats: int, warmup: int
+    candidates: Mapping[str, Candidate],
+    batch: NDArray[Any],
+    repeats: int,
+    warmup: int,
+    warm: int = WARM,
 ) -> dict[str, Milliseconds]:
     """Milliseconds of one call, ``[repeats]`` for each candidate, paired by round."""
     if repeats < 5 or warmup < 1:
@@ -198,7 +206,7 @@ def _interleaved(
         for turn in range(repeats):
             for name in draw.sample(names, len(names)):
                 run = candidates[name].run
-                for _ in range(WARM if len(names) > 1 else 0):
+                for _ in range(warm if len(names) > 1 else 0):
                     run(batch)
                 start = time.perf_counter_ns()
                 run(batch)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # torch and the zoo are imported where training runs: in the 
     from torch import Tensor, nn
 
     from qutils.schemes import Recipe
+    from qutils.simulate import SimulatedModel
 
 _CALIBRATION = 64  # pictures: the values of the ranges do not change what a step costs
 
@@ -73,6 +74,7 @@ def time_steps(model: str, bits: int, batch: int, repeats: int, threads: int) ->
     import torch
 
     from qutils import zoo
+    from qutils.qat.trainable import trainable
     from qutils.schemes import Recipe, Scheme
 
     torch.set_num_threads(threads)
@@ -80,11 +82,13 @@ def time_steps(model: str, bits: int, batch: int, repeats: int, threads: int) ->
     recipe = Recipe(Scheme(bits, granularity="per_channel"), Scheme(bits))
     split = zoo.dataset(zoo.entry(model).dataset).train.batches(batch)
     pictures, labels = next(iter(split))
-    steps = {
-        "fp32": float_step(model, labels, threads),
-        "qat": qat_step(model, recipe, labels, threads),
-    }
-    found = compare(steps, pictures.numpy(), baseline="fp32", repeats=repeats, warmup=2)
+    sim = calibrated(model, recipe)
+    with trainable(sim):
+        steps = {
+            "fp32": float_step(model, labels, threads),
+            "qat": qat_step(sim, labels, threads),
+        }
+        found = compare(steps, pictures.numpy(), baseline="fp32", repeats=repeats, warmup=2, warm=1)
     times: dict[str, Any] = {name: asdict(found.latencies[name]) for name in steps}
     return {**times, "ratio": asdict(found.ratios["qat"])}
 
@@ -125,14 +129,19 @@ def float_step(model: str, labels: Tensor, threads: int = 1) -> Step:
     return Step(module, optimizer, labels, threads)
 
 
-def qat_step(model: str, recipe: Recipe, labels: Tensor, threads: int = 1) -> Step:
-    """A step of ``qat.finetune`` from the calibrated model."""
-    import torch
-
+def calibrated(model: str, recipe: Recipe) -> SimulatedModel:
+    """A model of the zoo, calibrated on a few images."""
     from qutils import zoo
     from qutils.calibration import calibrate
-    from qutils.qat.finetune import default_rate, groups
 
     split = zoo.dataset(zoo.entry(model).dataset).calibration
-    sim = calibrate(zoo.load(model), split.take(_CALIBRATION), recipe)
-    return Step(sim, torch.optim.Adam(groups(sim, default_rate(recipe))), labels, threads)
+    return calibrate(zoo.load(model), split.take(_CALIBRATION), recipe)
+
+
+def qat_step(sim: SimulatedModel, labels: Tensor, threads: int = 1) -> Step:
+    """A step of ``qat.finetune`` from a calibrated model, which is trained in place."""
+    import torch
+
+    from qutils.qat.finetune import default_rate, groups
+
+    return Step(sim, torch.optim.Adam(groups(sim, default_rate(sim.recipe))), labels, threads)

@@ -85,6 +85,11 @@ class Cache:
         self._keep(path, {"key": key, "sha256": digest(text), "value": value})
         return value
 
+    def holds(self, key: Mapping[str, object]) -> bool:
+        """Whether ``get_or_compute`` would find a value under ``key``; counts nothing."""
+        entry = self._entry(self._path(digest(canonical(key)), ".json"))
+        return bool(entry) and "value" in entry  # type: ignore[operator]
+
     def file(self, key: Mapping[str, object], suffix: str, produce: Callable[[Path], None]) -> Path:
         """Path of the file kept under ``key``, made by ``produce(path)`` if it is not there.
 

@@ -73,7 +73,8 @@ def _is_translatable(program: ExportedProgram) -> bool:
     for node in program.graph.nodes:
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
             continue
-        if node.target.name() not in known or node.target._schema.is_mutable:
+        name: str = node.target.name()  # type: ignore[no-untyped-call]
+        if name not in known or node.target._schema.is_mutable:
             return False
     return True
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from qutils.errors import InvalidInputError
 from qutils.feed import Pictures, Samples
+from qutils.qat.trainable import trainable
 from qutils.schemes import Recipe
 from qutils.simulate import FakeQuantize, SimulatedModel
 from qutils.training import CrossEntropy, Loss, Plan, Step, fit
@@ -83,18 +84,19 @@ def finetune(
     follow = None
     if teacher is not None:
         follow = _Distillation(copy.deepcopy(teacher).to(device).eval(), loss or CrossEntropy())
-    curve = fit(
-        _Student(student, follow),
-        data,
-        plan,
-        optimizer,
-        loss=follow or loss,
-        resume=resume,
-        key=_digest(sim, teacher, loss),
-        label=f"QAT {sim.recipe.label}",
-        progress=progress,
-        on_step=None if on_step is None else lambda step: on_step(step, student),
-    )
+    with trainable(student):
+        curve = fit(
+            _Student(student, follow),
+            data,
+            plan,
+            optimizer,
+            loss=follow or loss,
+            resume=resume,
+            key=_digest(sim, teacher, loss),
+            label=f"QAT {sim.recipe.label}",
+            progress=progress,
+            on_step=None if on_step is None else lambda step: on_step(step, student),
+        )
     student.cpu().eval().requires_grad_(False)
     student.fit_biases()
     student.curve = (*sim.curve, *curve)

@@ -7,7 +7,7 @@ number of cores.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -17,15 +17,15 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from qutils.bench.process import TRAINING_ENVIRONMENT
-from qutils.cores import core_count
 from qutils.experiments.cache import Cache
+from qutils.experiments.pace import workers
 from qutils.experiments.reuse import Reuse
+from qutils.experiments.study.cost import cost
+from qutils.experiments.study.job import is_cached
 from qutils.experiments.study.plan import Job
 
-
-def workers() -> int:
-    """Two, or one on a machine with a single core."""
-    return min(2, core_count())
+#: Predicted work of a job whose outcome is in the cache, in the unit of ``cost``.
+_CACHED = 0.1
 
 
 def run_jobs(jobs: Sequence[Job], cache: Cache | None = None) -> dict[Job, dict[str, Any]]:
@@ -37,10 +37,11 @@ def run_jobs(jobs: Sequence[Job], cache: Cache | None = None) -> dict[Job, dict[
     """
     cache = cache or Cache()
     outcomes: dict[Job, dict[str, Any]] = {}
+    weights = {job: _CACHED if is_cached(job, cache) else cost(job) for job in jobs}
     with _environment(TRAINING_ENVIRONMENT), _executor() as executor:
         arguments = (cache.folder, cache.refresh, len(jobs) == 1)
         futures = {executor.submit(_work, job, *arguments): job for job in jobs}
-        for future in _progress(futures):
+        for future in _progress(futures, weights):
             outcomes[futures[future]], reuse = future.result()
             cache.count(reuse)
     return {job: outcomes[job] for job in jobs}
@@ -59,15 +60,24 @@ def _work(job: Job, folder: Path, refresh: bool, progress: bool) -> tuple[dict[s
     return outcome, Reuse(0, 1) if cache.misses else Reuse(1, 0, cache.origins)
 
 
-def _progress(futures: dict[Future[Any], Job]) -> Iterator[Future[Any]]:
-    """Futures as they finish, with a bar that names the last one."""
-    with tqdm(total=len(futures), desc="models", unit="model") as bar:
-        for future in as_completed(futures):
+def _progress(
+    futures: dict[Future[Any], Job], weights: Mapping[Job, float]
+) -> Iterator[Future[Any]]:
+    """Futures as they finish, with a bar in shares of the predicted work, and the last one's name.
+
+    The remaining time is ``elapsed / done * left``, in predicted work and not in models: a trained
+    one takes twenty times as long as one that is only rounded.
+    """
+    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+    total = sum(weights.values())
+    with tqdm(total=total, desc="models", bar_format=form, smoothing=0) as bar:
+        for number, future in enumerate(as_completed(futures), 1):
             job = futures[future]
+            bits = f"W{job.weight_bits}A{job.activation_bits}"
             bar.set_postfix_str(
-                f"{job.model} {job.method} W{job.weight_bits}A{job.activation_bits}"
+                f"{number} of {len(futures)}, {job.model} {job.method} {bits}", refresh=False
             )
-            bar.update()
+            bar.update(weights[job])
             yield future
 
 

@@ -35,7 +35,7 @@ def test_float_step_trains_with_batch_norm(batch):
 
 def test_qat_step_trains_weights_and_ranges_and_learns(batch):
     pictures, labels = batch
-    step = training.qat_step("resnet8", W4A4, labels)
+    step = training.qat_step(training.calibrated("resnet8", W4A4), labels)
     names = dict(step.model.named_parameters())
     before = {name: p.detach().clone() for name, p in names.items()}
     step.run(pictures.numpy())

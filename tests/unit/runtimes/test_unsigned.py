@@ -42,6 +42,7 @@ def microsoft(op, inputs, outputs, **attributes):
     return helper.make_node(op, inputs, outputs, domain="com.microsoft", **attributes)
 
 
+YS, G = ["y", "sy", "zy"], ["sx", "zx", "g", "sg", "zg"]
 PARTS = {
     "conv": [CONV, helper.make_node("Identity", ["y"], ["z"])],
     "max-pool": [CONV, POOL, helper.make_node("Transpose", ["m"], ["z"], perm=[0, 1, 3, 2])],
@@ -49,17 +50,17 @@ PARTS = {
         CONV,
         microsoft("QLinearAdd", ["y", "sy", "zy", "c", "sy", "zy", "sy", "zy"], ["z"]),
     ],
-    "concat": [CONV, microsoft("QLinearConcat", ["sy", "zy", *["y", "sy", "zy"] * 2], ["z"], axis=1)],
+    "concat": [CONV, microsoft("QLinearConcat", ["sy", "zy", *YS, *YS], ["z"], axis=1)],
     "average": [
         CONV,
-        microsoft("QLinearGlobalAveragePool", ["y", "sy", "zy", "sy", "zy"], ["z"], channels_last=0),
+        microsoft("QLinearGlobalAveragePool", [*YS, "sy", "zy"], ["z"], channels_last=0),
     ],
     "sigmoid": [CONV, microsoft("QLinearSigmoid", ["y", "sy", "zy", "sy", "zy"], ["z"])],
     "matmul": [
         RESHAPE,
         helper.make_node("QLinearMatMul", ["r", "sx", "zx", "g", "sg", "zg", "sy", "zy"], ["z"]),
     ],
-    "gemm": [RESHAPE, microsoft("QGemm", ["r", "sx", "zx", "g", "sg", "zg", "", "sy", "zy"], ["z"])],
+    "gemm": [RESHAPE, microsoft("QGemm", ["r", *G, "", "sy", "zy"], ["z"])],
 }  # fmt: skip
 
 
