@@ -24,10 +24,10 @@ def trace_detector(detector: Detector) -> Captured:
 
 
 def decoded_as(detector: Detector, graph: Captured) -> Captured:
-    """Return the graph with boxes in the unit of ``detector``: pixels, or shares of the picture.
+    """Return the graph with boxes in the unit of ``detector``: pixels, or shares of the image.
 
     Raises:
-        InvalidInputError: the graph is that of another network, head or size of pictures.
+        InvalidInputError: the graph is that of another network, head or size.
     """
     stored, own = graph.module.state_dict(), detector.state_dict()
     last = [name for name in own if name in stored and not name.startswith(DECODE)]
@@ -35,8 +35,8 @@ def decoded_as(detector: Detector, graph: Captured) -> Captured:
         torch.equal(stored[name], own[name]) for name in last if _is_last(name, detector)
     ):
         raise InvalidInputError(
-            "The graph is that of another network, head or size. Make it with "
-            "trace_detector(detector)."
+            "expected the graph of this detector, got that of another network, head or size. "
+            "Make it with trace_detector(detector)."
         )
     units = {f"{DECODE}.{name}": value for name, value in detector.decode.state_dict().items()}
     if all(torch.equal(stored[name], value) for name, value in units.items() if name in stored):
@@ -63,7 +63,7 @@ def observe_graph(
     keep_float: Collection[str],
     progress: bool,
 ) -> Observation:
-    """Watch a traced detector on calibration pictures, its decoding in float.
+    """Watch a traced detector on calibration images, its decoding in float.
 
     Raises: as ``qutils.observe``.
     """
@@ -73,5 +73,5 @@ def observe_graph(
     blank = Observation(graph, placement, target(target_name), statistics, pictures=0)
     kept = blank.extended(batches, progress=progress)
     if not kept.pictures:
-        raise InvalidInputError("there are no calibration pictures: give at least one")
+        raise InvalidInputError("expected calibration images, got none. Give at least one.")
     return kept

@@ -62,10 +62,10 @@ def other_head() -> d.Detector:
     ids=["head", "size", "bins"],
 )
 def test_a_graph_of_another_network_is_refused(graph, other):
-    with pytest.raises(InvalidInputError, match=r"that of another network.*trace_detector"):
+    with pytest.raises(InvalidInputError, match=r"got that of another network.*trace_detector"):
         d.observe_detector(other, pictures(2, other.size), graph=graph)
 
 
 def test_no_pictures_are_refused(graph):
-    with pytest.raises(InvalidInputError, match="no calibration pictures"):
+    with pytest.raises(InvalidInputError, match="expected calibration images, got none"):
         d.observe_detector(tiny_detector(), torch.empty(0, 3, 32, 32), graph=graph)
