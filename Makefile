@@ -3,6 +3,7 @@
 #   make report PROFILE=full
 
 PROFILE ?= default
+SITE    ?= site
 PYTHON  ?=
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -10,7 +11,7 @@ PIP     := PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip --disable-pip-versio
 SHELL   := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help report test runtimes detection lab app site bench bench-browser timings lint clean
+.PHONY: help report test everything runtimes detection lab app site bench bench-browser timings lint clean
 .DELETE_ON_ERROR:
 
 help: ## show the targets
@@ -32,11 +33,13 @@ timings: $(VENV)/.dev ## time make report, make report again and make test (20 m
 	@$(BIN)/qutils timings
 
 test: $(VENV)/.dev ## run the tests and the examples in docstrings (8 minutes on 2 cores)
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 runtimes: $(VENV)/.runtimes ## install every other runtime and tool that can be used (3 GB)
 
 detection: $(VENV)/.detection ## install Ultralytics (AGPL-3.0) and what its exporter needs, for notebook 12
+
+everything: $(VENV)/.everything ## install all optional packages and the test tools, as CI does
 
 lab: $(VENV)/.lab ## read the notebooks in JupyterLab and drag, on this machine only
 	@$(BIN)/qutils lab
@@ -45,7 +48,7 @@ app: $(VENV)/.lab ## the lab's explorer as a page (Voila), on this machine only
 	@$(BIN)/qutils app
 
 site: $(VENV)/.base ## the tutorial as pages whose sliders need no server, in site/ (10 minutes)
-	@$(BIN)/qutils site site$(if $(filter-out default,$(PROFILE)), -p profile $(PROFILE))
+	@$(BIN)/qutils site $(SITE)$(if $(filter-out default,$(PROFILE)), -p profile $(PROFILE))
 
 lint: $(VENV)/.dev ## style, types, import directions, notebooks without outputs
 	@failed=0; \
@@ -111,3 +114,9 @@ $(VENV)/.detection: $(VENV)/.base
 	@echo "Ultralytics is licensed under AGPL-3.0 (https://www.gnu.org/licenses/agpl-3.0): networks trained"
 	@echo "and files exported with it come under that license, says its publisher. Nothing else here does."
 	$(call install,.[$(runtimes_extras)$(comma)detection],Ultralytics and the other runtimes)
+
+# One pip command instead of four; the stamps are those of the parts, each younger than its needs.
+$(VENV)/.everything: pyproject.toml | $(BIN)/python
+	@echo "Among them Ultralytics, which is licensed under AGPL-3.0 (see make detection)"
+	$(call install,.[dev$(comma)$(runtimes_extras)$(comma)detection],everything)
+	@touch $(VENV)/.base && touch $(VENV)/.dev $(VENV)/.runtimes $(VENV)/.detection $(VENV)/.lab $@

@@ -1,14 +1,19 @@
-"""Settings of the whole test run: threads, seeds, hypothesis profile, a small data folder."""
+"""Settings of the whole test run: order, threads, seeds, hypothesis profile, what took how long."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+
+from tools import budgets
 
 # Parallel workers share the cores: without this, four workers of many threads slow each other.
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -16,7 +21,20 @@ torch.set_num_threads(max(1, (os.cpu_count() or 1) // _workers))
 
 # The same examples on every machine; no deadline, as the first call of an operator is slow.
 settings.register_profile("lab", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("lab")
+# Others every night.
+settings.register_profile("nightly", deadline=None, max_examples=300)
+NIGHTLY = os.environ.get("QUTILS_NIGHTLY") == "1"
+settings.load_profile("nightly" if NIGHTLY else "lab")
+
+#: Files that take longest, so that no worker is left alone with one of them at the end.
+FIRST = (
+    "tests/browser",
+    "tests/unit/detection",
+    "tests/unit/experiments/study",
+    "tests/unit/export",
+)
+_began = time.time()
+_seconds: dict[str, float] = defaultdict(float)  # by test file
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +48,53 @@ def _seeded() -> None:
 def root() -> Path:
     """The folder of the checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slowest files; skip what belongs to the nightly run."""
+    place = {name: index for index, name in enumerate(FIRST)}
+    items.sort(key=lambda item: next((place[f] for f in FIRST if item.nodeid.startswith(f)), 99))
+    for item in items:
+        reason = next((mark.kwargs["reason"] for mark in item.iter_markers("nightly")), None)
+        if reason is not None and not NIGHTLY:
+            item.add_marker(pytest.mark.skip(reason=f"nightly (QUTILS_NIGHTLY=1): {reason}"))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One worker for each file, as ``--dist loadfile`` has it, but one for all browser tests.
+
+    They share the servers, the browser and what the notebooks have to show.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "tests/browser" if file.startswith("tests/browser/") else file
+
+    return ByFile(config, log)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add up what each file takes: set-up, call and tear-down."""
+    _seconds[report.nodeid.split("::")[0]] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say which folders took longest, and in ``.ci/run`` which parts went over their budget."""
+    if hasattr(config, "workerinput") or not _seconds:
+        return
+    folders = budgets.by_folder(_seconds)
+    terminalreporter.section("seconds by folder, summed over workers")
+    slowest = list(folders.items())[:12]
+    terminalreporter.write_line(", ".join(f"{name} {took:.0f}" for name, took in slowest))
+    path = os.environ.get(budgets.DURATIONS)
+    if path:
+        budgets.keep(Path(path), "tests", folders)
+        began = float(os.environ.get("QUTILS_CI_STARTED", _began))
+        budgets.keep(
+            Path(path), "steps", {"tests": time.time() - _began, "total": time.time() - began}
+        )
+        terminalreporter.section("parts of .ci/run against their budgets")
+        for line in budgets.report(Path(path)):
+            terminalreporter.write_line(line)

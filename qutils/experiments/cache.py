@@ -85,10 +85,12 @@ class Cache:
         self._keep(path, {"key": key, "sha256": digest(text), "value": value})
         return value
 
-    def holds(self, key: Mapping[str, object]) -> bool:
-        """Whether ``get_or_compute`` would find a value under ``key``; counts nothing."""
+    def peek(self, key: Mapping[str, object]) -> Any:
+        """The value that ``get_or_compute`` would find under ``key``, or None; counts nothing."""
         entry = self._entry(self._path(digest(canonical(key)), ".json"))
-        return bool(entry) and "value" in entry  # type: ignore[operator]
+        if entry is None or entry.get("sha256") != digest(canonical(entry.get("value"))):
+            return None
+        return entry.get("value")
 
     def file(self, key: Mapping[str, object], suffix: str, produce: Callable[[Path], None]) -> Path:
         """Path of the file kept under ``key``, made by ``produce(path)`` if it is not there.

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from qutils.errors import InvalidInputError
-from qutils.experiments import gallery, readme, results
+from qutils.experiments import forecast, gallery, readme, results
 from qutils.experiments.formats import duration
 from qutils.experiments.parameters import read_notebook, read_parameters
 from qutils.experiments.plan import plan, reports_dir
@@ -61,6 +61,9 @@ def make_reports(
     given = shared_out(parameters, notebooks)
     for path in notebooks:
         plan(path, None, given[path])
+    made = {path: given[path] for path in notebooks if not lacking(path)}
+    if announced := forecast.forecast(made):
+        print(announced, file=sys.stderr, flush=True)
     runs: dict[str, Run] = {}
     skipped: dict[str, str] = {}
     for number, path in enumerate(notebooks, 1):

@@ -1,4 +1,8 @@
-"""How long the project's own commands take, each really run: ``reports/timings.json``."""
+"""How long the project's own commands take, each really run: ``reports/timings.json``.
+
+Machines differ by a factor of five: every duration is given in minutes and in multiples of the
+reference workload (``qutils.bench.reference``), which runs first.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qutils.bench.reference import Reference, reference_workload
 from qutils.errors import InvalidInputError, QutilsError
 from qutils.experiments import cache, provenance, results
 from qutils.experiments.formats import duration
@@ -38,14 +43,20 @@ class Step:
 
 
 def steps(scratch: Path) -> tuple[Step, ...]:
-    """The report with nothing cached, the report again, the tests; ``scratch`` takes reports."""
+    """The report with nothing cached, the report again, the site, the tests.
+
+    ``scratch`` takes reports and site. The minutes are those that a slow machine (two cores, AVX2)
+    may take.
+    """
     apart = {cache.FOLDER: str(scratch / "cache"), REPORTS: str(scratch / "reports")}
     make = ("make", "--no-print-directory", "-C", str(ROOT))
     report = (*make, "report")
+    site = (*make, "site", "PROFILE=smoke", f"SITE={scratch / 'site'}")
     again = "latency, memory and training steps are measured anew"
     return (
-        Step("make report, nothing cached", report, 15.0, "profile default", apart),
-        Step("make report again, nothing changed", report, None, again, apart),
+        Step("make report, nothing cached", report, 8.0, "profile default", apart),
+        Step("make report again, nothing changed", report, 2.0, again, apart),
+        Step("make site PROFILE=smoke", site, 8.0),
         Step("make test", (*make, "test"), 10.0),
     )
 
@@ -53,7 +64,7 @@ def steps(scratch: Path) -> tuple[Step, ...]:
 def measure() -> Results:
     """Install what is missing, then run and time every step; the committed reports stay.
 
-    Takes 20 minutes on two cores. Children's output goes to the terminal.
+    Takes a quarter of an hour on two cores. Children's output goes to the terminal.
 
     Raises:
         InvalidInputError: there is no ``make``, or no checkout.
@@ -63,14 +74,21 @@ def measure() -> Results:
         raise InvalidInputError("timing needs make and a checkout with its Makefile")
     _call(("make", "--no-print-directory", "-C", str(ROOT), ".venv/.base", ".venv/.dev"), {})
     started, clock = provenance.now(), time.monotonic()
+    reference = reference_workload()
     with tempfile.TemporaryDirectory(prefix="qutils-timings-") as name:
-        checks = timed(steps(Path(name)), Path(name) / "reports")
+        checks = timed(steps(Path(name)), Path(name) / "reports", reference)
     origin = provenance.collect({"profile": "default"}, started, time.monotonic() - clock)
-    return Results(origin, (), tuple(checks))
+    return Results(origin, (), (of_reference(reference), *checks))
 
 
-def timed(planned: Sequence[Step], reports: Path) -> list[Check]:
-    """Run steps one after another; each becomes a figure in minutes.
+def of_reference(reference: Reference) -> Check:
+    """The reference workload as a figure without a target."""
+    seconds, note = round(reference.seconds, 1), str(reference)
+    return Check("reference workload", seconds, "s", None, None, COMMAND, note, "measured")
+
+
+def timed(planned: Sequence[Step], reports: Path, reference: Reference) -> list[Check]:
+    """Run steps one after another; each becomes a figure in minutes, with its multiple in the note.
 
     A step with an environment of its own makes reports: its note says how much it reused.
     """
@@ -78,8 +96,10 @@ def timed(planned: Sequence[Step], reports: Path) -> list[Check]:
     for step in planned:
         clock = time.monotonic()
         _call(step.command, step.environment)
-        minutes = round((time.monotonic() - clock) / 60, 2)
-        notes = [step.note, *([_reused(reports)] if step.environment else [])]
+        seconds = time.monotonic() - clock
+        minutes = round(seconds / 60, 2)
+        multiple = f"{seconds / reference.seconds:.1f} times the reference workload"
+        notes = [multiple, step.note, *([_reused(reports)] if step.environment else [])]
         comparison: Comparison | None = None if step.minutes is None else "<="
         note = "; ".join(filter(None, notes))
         limit: tuple[float | None, Comparison | None] = (step.minutes, comparison)

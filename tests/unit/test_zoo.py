@@ -155,9 +155,9 @@ def test_registry_entry_is_true(name: str, own_data: Path) -> None:
 
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_shipped_checkpoint_reaches_what_the_report_claims(name: str, data: zoo.Dataset) -> None:
-    model = zoo.load(name)
+    model = zoo.load(name).to(memory_format=torch.channels_last)  # the faster order on CPUs
     with torch.inference_mode():
-        hits = sum(int((model(x).argmax(1) == y).sum()) for x, y in data.test.batches(500))
+        hits = sum(int((model(x).argmax(1) == y).sum()) for x, y in data.test.batches(100))
     assert 100 * hits / len(data.test) >= FLOOR[name]
 
 

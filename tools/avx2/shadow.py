@@ -98,6 +98,7 @@ def main() -> None:
         **os.environ,
         "LD_PRELOAD": str(folder / "cpuid.so"),
         "QUTILS_CPUINFO": str(folder / "cpuinfo"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),  # its programs are for one CPU
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         "VIRTUAL_ENV": str(folder),
     }

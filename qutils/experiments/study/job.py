@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
 from importlib import metadata
@@ -74,8 +74,15 @@ def run_job(job: Job, cache: Cache, progress: bool = False) -> dict[str, Any]:
 
 
 def is_cached(job: Job, cache: Cache) -> bool:
-    """Whether ``run_job`` would find the outcome in the cache."""
-    return cache.holds(job_key(job))
+    """Whether ``run_job`` would find the outcome in the cache, with its files."""
+    outcome = cache.peek(job_key(job))
+    return outcome is not None and has_files(outcome)
+
+
+def has_files(outcome: Mapping[str, Any]) -> bool:
+    """Whether the exported model and the trained state of an outcome are still there."""
+    files = [outcome[name] for name in ("file", "state") if outcome[name]]
+    return all(Path(file).is_file() for file in files)
 
 
 def _compute(job: Job, cache: Cache, key: dict[str, object], progress: bool) -> dict[str, Any]:

@@ -7,9 +7,10 @@ number of cores.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from qutils.experiments.cache import Cache
 from qutils.experiments.pace import workers
 from qutils.experiments.reuse import Reuse
 from qutils.experiments.study.cost import cost
-from qutils.experiments.study.job import is_cached
+from qutils.experiments.study.job import has_files, is_cached, run_job
 from qutils.experiments.study.plan import Job
 
 #: Predicted work of a job whose outcome is in the cache, in the unit of ``cost``.
@@ -36,49 +37,60 @@ def run_jobs(jobs: Sequence[Job], cache: Cache | None = None) -> dict[Job, dict[
     Raises: whatever a job raises, after the others that already run have finished.
     """
     cache = cache or Cache()
+    kept = {job for job in jobs if is_cached(job, cache)}
     outcomes: dict[Job, dict[str, Any]] = {}
-    weights = {job: _CACHED if is_cached(job, cache) else cost(job) for job in jobs}
+    with _progress(jobs, kept) as finished:
+        for job in kept:  # nothing to compute: no process is started
+            outcomes[job], reuse = _work(job, cache.folder, cache.refresh, progress=False)
+            cache.count(reuse)
+            finished(job)
+        for job, outcome, reuse in _computed([job for job in jobs if job not in kept], cache):
+            outcomes[job] = outcome
+            cache.count(reuse)
+            finished(job)
+    return {job: outcomes[job] for job in jobs}
+
+
+def _computed(jobs: Sequence[Job], cache: Cache) -> Iterator[tuple[Job, dict[str, Any], Reuse]]:
+    """Jobs, their outcomes and what they reused, as worker processes finish them."""
+    if not jobs:
+        return
     with _environment(TRAINING_ENVIRONMENT), _executor() as executor:
         arguments = (cache.folder, cache.refresh, len(jobs) == 1)
         futures = {executor.submit(_work, job, *arguments): job for job in jobs}
-        for future in _progress(futures, weights):
-            outcomes[futures[future]], reuse = future.result()
-            cache.count(reuse)
-    return {job: outcomes[job] for job in jobs}
+        for future in as_completed(futures):
+            yield futures[future], *future.result()
 
 
 def _work(job: Job, folder: Path, refresh: bool, progress: bool) -> tuple[dict[str, Any], Reuse]:
     """In the worker: one job; it counts as reused if nothing had to be computed for it."""
-    from qutils.experiments.study.job import run_job
-
     cache = Cache(folder, refresh)
     outcome = run_job(job, cache, progress)
-    files = [outcome[name] for name in ("file", "state") if outcome[name]]
-    if not all(Path(file).is_file() for file in files):
+    if not has_files(outcome):
         cache = Cache(folder, refresh=True)
         outcome = run_job(job, cache, progress)
     return outcome, Reuse(0, 1) if cache.misses else Reuse(1, 0, cache.origins)
 
 
-def _progress(
-    futures: dict[Future[Any], Job], weights: Mapping[Job, float]
-) -> Iterator[Future[Any]]:
-    """Futures as they finish, with a bar in shares of the predicted work, and the last one's name.
+@contextmanager
+def _progress(jobs: Sequence[Job], kept: Collection[Job]) -> Iterator[Callable[[Job], None]]:
+    """A bar in shares of the predicted work; calling what it gives says that a job is finished.
 
     The remaining time is ``elapsed / done * left``, in predicted work and not in models: a trained
     one takes twenty times as long as one that is only rounded.
     """
+    weights = {job: _CACHED if job in kept else cost(job) for job in jobs}
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
-    total = sum(weights.values())
+    total, done = sum(weights.values()), count(1)
     with tqdm(total=total, desc="models", bar_format=form, smoothing=0) as bar:
-        for number, future in enumerate(as_completed(futures), 1):
-            job = futures[future]
+
+        def finished(job: Job) -> None:
             bits = f"W{job.weight_bits}A{job.activation_bits}"
-            bar.set_postfix_str(
-                f"{number} of {len(futures)}, {job.model} {job.method} {bits}", refresh=False
-            )
+            shown = f"{next(done)} of {len(jobs)}, {job.model} {job.method} {bits}"
+            bar.set_postfix_str(shown, refresh=False)
             bar.update(weights[job])
-            yield future
+
+        yield finished
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
+from qutils.bench.reference import Reference
 from qutils.cli import main
 from qutils.experiments import results, timings
 from qutils.experiments.plan import REPORTS
@@ -14,6 +15,7 @@ from qutils.experiments.plan import REPORTS
 MAKEFILE = """
 .venv/.base .venv/.dev: ; @echo $@ >> log
 report: ; @echo $@ $(if $(QUTILS_CACHE),apart) >> log
+site: ; @echo $@ $(PROFILE) >> log
 test: ; @echo $@ $(if $(QUTILS_CACHE),apart) >> log
 fail: ; @false
 """
@@ -26,6 +28,7 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "checkout").mkdir()
     (tmp_path / "checkout" / "Makefile").write_text(MAKEFILE)
     monkeypatch.setattr(timings, "ROOT", tmp_path / "checkout")
+    monkeypatch.setattr(timings, "reference_workload", lambda: Reference(8.0, 2.0))
     monkeypatch.setenv(REPORTS, str(tmp_path / "reports"))
     monkeypatch.delenv("QUTILS_CACHE", raising=False)
     return tmp_path
@@ -35,9 +38,19 @@ def test_everything_is_run_once_in_order_and_shown(checkout):
     result = CliRunner().invoke(main, ["timings"])
     assert result.exit_code == 0, result.output
     log = (checkout / "checkout" / "log").read_text().split("\n")
-    assert log == [".venv/.base", ".venv/.dev", "report apart", "report apart", "test", ""]
+    assert log == [
+        ".venv/.base",
+        ".venv/.dev",
+        "report apart",
+        "report apart",
+        "site smoke",
+        "test",
+        "",
+    ]
     found = results.load(checkout / "reports" / timings.FILE)
-    assert [check.passed for check in found.checks] == [True, None, True]
+    assert [check.passed for check in found.checks] == [None, True, True, True, True]
+    assert found.checks[0].value == 10.0
+    assert all("times the reference workload" in check.note for check in found.checks[1:])
     assert found.provenance.cpu
     assert found.provenance.commit is not None or found.provenance.dirty is None
     assert "make test: 0" in result.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,6 @@ def run_without_vnni(files: dict[Path, np.ndarray]) -> dict[Path, np.ndarray]:
     packages = sysconfig.get_paths()["purelib"]
     subprocess.run(
         [*command, "-c", _SESSIONS, *map(str, files)],
-        check=True, capture_output=True, timeout=300, env={"PYTHONPATH": packages},
+        check=True, capture_output=True, timeout=300, env=os.environ | {"PYTHONPATH": packages},
     )  # fmt: skip
     return {path: np.load(path.with_suffix(".out.npy")) for path in files}

@@ -16,6 +16,8 @@ from qutils.calibration import calibrate
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.export import export
 from qutils.integer import IntegerReference
+from qutils.runtimes import RuntimeOptions
+from qutils.runtimes.onnxruntime import session_options_of
 from qutils.schemes import Recipe, Scheme
 from tests.unit.graph.networks import EVERYDAY, observed
 
@@ -54,7 +56,9 @@ def test_every_layer_equals_the_files(model, tmp_path):
         graph.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, None))
     import onnxruntime as ort
 
-    session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = session_options_of(RuntimeOptions())
+    providers = ["CPUExecutionProvider"]
+    session = ort.InferenceSession(graph.SerializeToString(), options, providers=providers)
     values = session.run(inner, {"input": x.numpy()})
     assert len(inner) == len(found)
     for name, given, value in zip(found, values, found.values(), strict=True):

@@ -148,7 +148,7 @@ def test_golden_file_of_a_real_kernel():
     assert (found - exact).abs().max() == 7
 
 
-@pytest.mark.slow
+@pytest.mark.nightly(reason="QEMU needs a minute; the golden file above is of the same kernel")
 def test_equals_onnx_runtime_without_vnni(tmp_path):
     data = zoo.dataset("fashion_mnist")
     pictures = data.test.prepare(data.test.images[:8])

@@ -17,6 +17,7 @@ from qutils.errors import InvalidInputError, MissingPackageError, UnsupportedErr
 from qutils.export import export
 from qutils.integer import IntegerReference
 from qutils.runtimes import inductor, load
+from qutils.runtimes.cpu import saturates
 from tests.unit.graph.networks import Net, conv, linear
 
 pytestmark = pytest.mark.skipif(
@@ -63,7 +64,7 @@ def test_it_computes_as_the_integer_reference_in_integers(sim, runtime):
     wanted = IntegerReference(sim)(x)
     assert (wanted.argmax(1) == got.argmax(1)).float().mean() > 0.97
     noise = (wanted - got).square().sum() / wanted.square().sum()
-    assert noise < 1e-4  # 40 dB
+    assert noise < (1e-3 if saturates() else 1e-4)  # 40 dB; 30 where pairs add up in 16 bits
     kernels = runtime.kernels()
     assert (kernels["onednn.qconv_pointwise"], kernels["onednn.qlinear_pointwise"]) == (3, 1)
     assert kernels["quantized.max_pool2d"] == 1
