@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tqdm.auto import tqdm
 from qutils import runtimes
 from qutils.bench.latency import Latency, Ratio, compare
 from qutils.detection.predict import PictureFiles, Prediction, read_pictures
+from qutils.detection.process import EXPORTS
 from qutils.detection.qat import finetune_detector
 from qutils.detection.quantize import calibrate_detector, export_detector, normalized
 from qutils.detection.reference import export_reference
@@ -121,16 +123,37 @@ def _why(path: Path, runtime: str, picture: NDArray[Any], size: Profile) -> Expl
 def _files(
     weights: Weights, name: str, folder: Path, material: Material, size: Profile
 ) -> dict[str, Path]:
-    """The files to compare, by maker: the exporter's FP32 and INT8, and ours."""
-    suffix, data = RUNTIMES[name].suffix, material.data
-    files = {
+    """Make the files to compare, by maker: the exporter's FP32 and INT8, and ours.
+
+    The exporter has a process of its own, so that ours are made meanwhile.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        theirs = beside.submit(_theirs, weights, name, folder, material, size)
+        try:
+            ours = _ours(weights, name, folder, material, size)
+        except BaseException:
+            EXPORTS.end()  # nobody waits for them any longer
+            raise
+        return {**theirs.result(), **ours}
+
+
+def _theirs(
+    weights: Weights, name: str, folder: Path, material: Material, size: Profile
+) -> dict[str, Path]:
+    return {
         FP32: export_reference(weights.path, name, folder, size=size.size),
-        THEIRS: export_reference(weights.path, name, folder, size=size.size, data=data),
+        THEIRS: export_reference(weights.path, name, folder, size=size.size, data=material.data),
     }
+
+
+def _ours(
+    weights: Weights, name: str, folder: Path, material: Material, size: Profile
+) -> dict[str, Path]:
+    suffix = RUNTIMES[name].suffix
     sim = quantized(weights, name, material, size)
-    files[OURS] = export_detector(sim, folder / f"ours{suffix}", weights.names)
+    files = {OURS: export_detector(sim, folder / f"ours{suffix}", weights.names)}
     if size.qat_epochs and name in size.qat_runtimes:
-        chosen = data.pictures("train")[: size.qat_pictures]
+        chosen = material.data.pictures("train")[: size.qat_pictures]
         detector = as_detector(weights, size.size, normalized=normalized(name))
         pictures = PictureFiles(chosen, size.size)
         trained = finetune_detector(sim, detector, pictures, epochs=size.qat_epochs)
