@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from tqdm.auto import tqdm
 from qutils import runtimes, zoo
 from qutils.analysis.departures import Departure, departures
 from qutils.analysis.parity import Executor, Parity, Simulation, parity
-from qutils.calibration import observe
+from qutils.calibration import Observation, observe
 from qutils.experiments.parity.plan import SIMULATION, Profile
 from qutils.export import export
 from qutils.integer import IntegerReference
@@ -74,8 +75,13 @@ def _measure(model: str, name: str, size: Profile) -> Figures:
 
 def calibrated(model: str, target: str, size: Profile) -> SimulatedModel:
     """W8A8, minmax, per channel, placed for the target."""
-    split = zoo.dataset(zoo.entry(model).dataset).calibration.take(size.calibration_pictures)
-    return observe(zoo.load(model), split, target).simulate(Recipe())
+    return _observed(model, target, size.calibration_pictures).simulate(Recipe())
+
+
+@lru_cache(maxsize=1)  # the simulation and ONNX Runtime, which follow one another, share a target
+def _observed(model: str, target: str, pictures: int) -> Observation:
+    split = zoo.dataset(zoo.entry(model).dataset).calibration.take(pictures)
+    return observe(zoo.load(model), split, target)
 
 
 def _pictures(model: str, count: int) -> Iterator[Tensor]:
