@@ -20,7 +20,7 @@ help: ## show the targets
 	@echo "A CPU build of torch is enough. If your package index serves CUDA builds only, point pip at"
 	@echo "CPU wheels first (PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL)."
 
-report: $(VENV)/.base ## run the notebooks, regenerate reports/ (6 minutes on 2 cores)
+report: $(VENV)/.base ## run the notebooks, regenerate reports/ (4 to 8 minutes on 2 cores)
 	@$(BIN)/qutils report$(if $(filter-out default,$(PROFILE)), -p profile $(PROFILE))
 
 bench: $(VENV)/.base ## measure latency, size and memory ratios (full profile, 2 minutes)
@@ -29,10 +29,10 @@ bench: $(VENV)/.base ## measure latency, size and memory ratios (full profile, 2
 bench-browser: $(VENV)/.dev ## measure the time from key press to picture (needs Chromium)
 	@$(BIN)/qutils drag
 
-timings: $(VENV)/.dev ## time make report, make report again and make test (20 minutes)
+timings: $(VENV)/.dev ## time make report, make report again, site and test (a quarter of an hour)
 	@$(BIN)/qutils timings
 
-test: $(VENV)/.dev ## run the tests and the examples in docstrings (8 minutes on 2 cores)
+test: $(VENV)/.dev ## run the tests and the examples in docstrings (5 to 10 minutes on 2 cores)
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 runtimes: $(VENV)/.runtimes ## install every other runtime and tool that can be used (3 GB)
@@ -47,7 +47,7 @@ lab: $(VENV)/.lab ## read the notebooks in JupyterLab and drag, on this machine 
 app: $(VENV)/.lab ## the lab's explorer as a page (Voila), on this machine only
 	@$(BIN)/qutils app
 
-site: $(VENV)/.base ## the tutorial as pages whose sliders need no server, in site/ (10 minutes)
+site: $(VENV)/.base ## the tutorial as pages whose sliders need no server, in site/ (5 to 10 minutes)
 	@$(BIN)/qutils site $(SITE)$(if $(filter-out default,$(PROFILE)), -p profile $(PROFILE))
 
 lint: $(VENV)/.dev ## style, types, import directions, notebooks without outputs

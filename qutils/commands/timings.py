@@ -7,7 +7,10 @@ import click
 
 @click.command("timings")
 def command() -> None:
-    """Run and time `make report` with nothing cached, again, and `make test`: 20 minutes.
+    """Time a reference workload, `make report` (twice), `make site` and `make test`.
+
+    It takes a quarter of an hour on a fast machine. Durations are given in minutes and in multiples
+    of the reference workload, so that machines can be compared.
 
     Reports and cache of these runs go to a temporary folder. The times are written to
     reports/timings.json and shown in the overview of all reports; if a command fails, nothing is
