@@ -44,11 +44,13 @@ def environment(
     started: str,
     refresh: bool,
     explorers: str | None = None,
+    threads: int | None = None,
 ) -> dict[str, str]:
     """Environment of the run; ``work`` holds its Jupyter files, ``report`` takes its results.
 
     Works from an empty environment, and leaves the user's IPython profile out. ``explorers`` is how
     they show themselves; by default as the user's environment says, else by their picture.
+    ``threads`` is for each computation, unless the user has set ``OMP_NUM_THREADS``.
     """
     given = dict(os.environ)
     paths = [str(ROOT)] if (ROOT / "pyproject.toml").is_file() else []
@@ -65,6 +67,8 @@ def environment(
         REPORT_STARTED: started,
     }
     given[MODE] = explorers or given.get(MODE, "picture")
+    if threads is not None and not given.get("OMP_NUM_THREADS"):
+        given["OMP_NUM_THREADS"] = str(threads)
     if paths:
         given["PYTHONPATH"] = os.pathsep.join(paths)
     if given.get(cache.FOLDER):

@@ -1,4 +1,4 @@
-"""Starting the worker, passing on what it says, and ending it with everything it started."""
+"""Running a job: start its worker, pass on what it prints, return how it ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import codecs
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -14,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TextIO
 
-import psutil
-
 from qutils.experiments import kernel, worker
+from qutils.experiments.launch import GRACE, Launcher, stop_tree
+
+__all__ = ["START_TIMEOUT", "Job", "LineFilter", "execute", "forward", "stop_tree"]
 
 START_TIMEOUT = 120  # seconds; a cold import of torch on a busy machine takes many
-GRACE = 5.0  # seconds between asking a run to stop and ending it
 #: Lines of the kernel's that mean nothing to a reader: a warning at its start, and what it says
 #: when jupyter_client, ending an idle kernel, interrupts it first in case it were busy.
 _UNWANTED = (
@@ -59,73 +58,38 @@ class Job:
         return self.work / "message.txt"
 
 
-def execute(job: Job) -> tuple[int, str]:
+def execute(
+    job: Job, launcher: Launcher | None = None, log: TextIO | None = None
+) -> tuple[int, str]:
     """Run the job; a kernel that died is given one more try. Returns exit code and cause.
+
+    What the processes print goes to ``log``, by default to stderr.
 
     Raises:
         KeyboardInterrupt: the user stopped it; every process of the run has ended.
     """
-    code, cause = _once(job)
+    launcher, log = launcher or Launcher(), log or sys.stderr
+    code, cause = _once(job, launcher, log)
     if code == worker.KERNEL_DIED:
         print(f"{job.notebook.name}: {cause}; trying once more", file=sys.stderr)
-        code, cause = _once(job)
+        code, cause = _once(job, launcher, log)
     return code, cause
 
 
-def _once(job: Job) -> tuple[int, str]:
+def _once(job: Job, launcher: Launcher, log: TextIO) -> tuple[int, str]:
     job.message.unlink(missing_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", worker.__name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=dict(job.environment),
-        start_new_session=True,  # Ctrl-C reaches us alone; we end the run in order
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    muted = threading.Event()
-    echo = threading.Thread(target=forward, args=(process.stdout, sys.stderr, muted), daemon=True)
-    echo.start()
-    try:
+    with launcher.started(job.environment) as (process, muted):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        echo = threading.Thread(target=forward, args=(process.stdout, log, muted), daemon=True)
+        echo.start()
         process.stdin.write(job.to_json().encode() + b"\n")
         process.stdin.flush()
         code = process.wait()
-    except BaseException:
-        muted.set()  # what processes say on being ended helps nobody
-        stop_tree(process.pid)
-        process.wait()
-        raise
-    finally:
         echo.join(timeout=GRACE)
     if job.message.is_file():
         return code, job.message.read_text(encoding="utf-8")
     return code or worker.FAILED, f"the worker ended with exit code {code} before it could say why"
-
-
-def stop_tree(pid: int) -> None:
-    """Interrupt a process and all its descendants; kill those that are still there after a while.
-
-    The interrupt lets a notebook clean up half-written files.
-    """
-    try:
-        parent = psutil.Process(pid)
-        tree = [*parent.children(recursive=True), parent]
-    except psutil.NoSuchProcess:
-        return
-    for process in tree:
-        _signal(process, "interrupt")
-    _, alive = psutil.wait_procs(tree, timeout=GRACE)
-    for process in alive:
-        _signal(process, "kill")
-    psutil.wait_procs(alive, timeout=GRACE)
-
-
-def _signal(process: psutil.Process, how: str) -> None:
-    try:
-        process.send_signal(2) if how == "interrupt" else process.kill()
-    except psutil.NoSuchProcess:
-        return
 
 
 def forward(source: IO[bytes], target: TextIO, muted: threading.Event) -> None:

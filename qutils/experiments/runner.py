@@ -10,9 +10,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from qutils.errors import DataError
 from qutils.experiments import compare, kernel, page, provenance, results, staging, worker
+from qutils.experiments.launch import Launcher
 from qutils.experiments.parameters import read_notebook
 from qutils.experiments.plan import Plan, plan
 from qutils.experiments.process import START_TIMEOUT, Job, execute
@@ -33,6 +35,15 @@ class Run:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """How a notebook runs beside others: who starts it, its threads, where its messages go."""
+
+    launcher: Launcher | None = None
+    threads: int | None = None
+    log: TextIO | None = None
+
+
 def run_notebook(
     notebook: Path,
     destination: Path | None = None,
@@ -41,13 +52,15 @@ def run_notebook(
     refresh: bool = False,
     start_timeout: int = START_TIMEOUT,
     explorers: str | None = None,
+    beside: Beside | None = None,
 ) -> Run:
     """Execute a notebook in a process of its own and publish what it made.
 
     ``destination`` is a folder (report) or ends in ``.ipynb`` (the executed notebook alone);
     ``refresh`` leaves cached results unused; ``explorers`` is how those of the notebook show
-    themselves: ``picture`` (unless the environment says another) or ``frames``. On failure the
-    earlier report stays and ``failed.html`` and ``failed.ipynb`` are put beside it.
+    themselves: ``picture`` (unless the environment says another) or ``frames``; ``beside`` is given
+    where several notebooks run at a time. On failure the earlier report stays and ``failed.html``
+    and ``failed.ipynb`` are put beside it.
 
     Raises:
         InvalidInputError: before anything runs (see ``plan``).
@@ -58,12 +71,20 @@ def run_notebook(
         work = Path(name)
         if made.bare:
             (work / "report").mkdir()
-            return _run(made, work, work / "report", start_timeout, explorers)
+            return _run(made, work, work / "report", start_timeout, explorers, beside)
         with staging.staging(made.destination) as folder:
-            return _run(made, work, folder, start_timeout, explorers)
+            return _run(made, work, folder, start_timeout, explorers, beside)
 
 
-def _run(made: Plan, work: Path, folder: Path, start_timeout: int, explorers: str | None) -> Run:
+def _run(
+    made: Plan,
+    work: Path,
+    folder: Path,
+    start_timeout: int,
+    explorers: str | None,
+    beside: Beside | None,
+) -> Run:
+    beside = beside or Beside()
     started, clock = provenance.now(), time.monotonic()
     kernel.write_kernelspec(work / "jupyter")
     job = Job(
@@ -72,14 +93,14 @@ def _run(made: Plan, work: Path, folder: Path, start_timeout: int, explorers: st
         parameters=made.parameters,
         work=work,
         environment=kernel.environment(
-            work, folder, made.parameters, started, made.refresh, explorers
+            work, folder, made.parameters, started, made.refresh, explorers, beside.threads
         ),
         start_timeout=start_timeout,
     )
-    code, message = execute(job)
-    origin = provenance.collect(made.parameters, started, time.monotonic() - clock)
+    code, message = execute(job, beside.launcher, beside.log)
     if made.bare:
         return _publish_bare(made, job.output, code, message)
+    origin = provenance.collect(made.parameters, started, time.monotonic() - clock)
     if code == worker.OK:
         try:
             return _publish_report(made, job.output, folder, origin)
