@@ -25,8 +25,9 @@ def command(
 ) -> None:
     """Run all tutorial notebooks and write their pages, sliders included, into the folder OUT.
 
-    The pages can be opened from disk or put on any web server; they load nothing. A notebook that
-    fails has a page with its traceback.
+    The pages can be opened from disk or put on any web server; they load nothing. Each is written
+    as soon as its notebook ends, two of which run at a time. A notebook that fails has a page with
+    its traceback.
     """
     from qutils.experiments import site
 

@@ -2,55 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import re
-import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from qutils.errors import DataError, InvalidInputError, MissingPackageError
-from qutils.experiments import page, provenance, staging, worker
-from qutils.experiments.markup import markdown
+from qutils.errors import InvalidInputError, MissingPackageError
+from qutils.experiments import edition, provenance, schedule, staging, worker
+from qutils.experiments.edition import Chapter, Edition
+from qutils.experiments.formats import duration
+from qutils.experiments.launch import Launcher
+from qutils.experiments.markup import last_lines, markdown
 from qutils.experiments.parameters import read_notebook, read_parameters
 from qutils.experiments.plan import Plan, plan
-from qutils.experiments.provenance import Provenance
+from qutils.experiments.preloaded import launcher_for
 from qutils.experiments.reports import shared_out
-from qutils.experiments.runner import Run, run_notebook
-from qutils.experiments.status import Status
-from qutils.files import ROOT, write_text
+from qutils.experiments.runner import Beside, Run, run_notebook
+from qutils.files import ROOT
 
-#: Largest page [bytes]: it has to open quickly from a slow disk or a slow line.
-PAGE_LIMIT = 3_000_000
 _LACKS = f"{MissingPackageError.__name__}: "
 _QUESTION = re.compile(r"\*\*The question\.?\*\*\.?\s*(.+?)(?:\n\s*\n|\Z)", re.DOTALL)
-_TO_NOTEBOOK = re.compile(r'(<a href=")([0-9]{2}_\w+)\.ipynb((?:#[^"]*)?")')
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """One notebook of the tutorial on the site.
-
-    ``failure`` is the cause if it failed, ``lacking`` the optional package for want of which it did
-    not run to its end. ``parameters`` were given another value than the notebook declares.
-    """
-
-    name: str
-    title: str
-    question: Markup
-    seconds: float = 0.0
-    failure: str = ""
-    lacking: str = ""
-    parameters: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def address(self) -> str:
-        """Its page, relative to the index."""
-        return f"{self.name}.html"
 
 
 @dataclass(frozen=True)
@@ -86,54 +63,100 @@ def build(
     folder: Path | None = None,
     refresh: bool = False,
 ) -> Site:
-    """Run every tutorial notebook and publish its page, all of them at once or none.
+    """Run every tutorial notebook and publish its page as soon as it has ended.
 
-    A parameter goes to the notebooks that have it. A notebook that fails has a page with its
-    traceback and does not keep the others from running. One that lacks an optional package has a
-    page that says so, which is no failure.
+    Two notebooks run at a time, each on one thread, except those that measure time (see
+    ``schedule``). A parameter goes to the notebooks that have it. A notebook that fails has a page
+    with its traceback and does not keep the others from running. One that lacks an optional package
+    has a page that says so, which is no failure.
 
     Raises:
         InvalidInputError: before anything runs: unknown or mistyped parameter, no place to write.
-        DataError: a page is heavier than ``PAGE_LIMIT``; the earlier site is intact.
-        KeyboardInterrupt: the user stopped it; the earlier site is intact.
+        KeyboardInterrupt: the user stopped it; pages that are done are published, the others are
+            those of the earlier site.
     """
     notebooks = tutorial_notebooks(folder)
     given = shared_out(parameters, notebooks)
-    plans = [plan(path, destination, given[path]) for path in notebooks]
-    started, clock = provenance.now(), time.monotonic()
+    plans = {path: plan(path, destination, given[path], refresh) for path in notebooks}
+    made = _begin(Path(destination).resolve(), plans)
     with (
         tempfile.TemporaryDirectory(prefix="qutils-site-") as work,
-        staging.staging(Path(destination).resolve()) as pages,
+        launcher_for(notebooks) as launcher,
     ):
-        made: list[tuple[Chapter, Any]] = []
-        for place, ready in enumerate(plans, 1):
-            print(f"{ready.notebook.stem} ({place} of {len(plans)})", file=sys.stderr)
-            target = Path(work) / ready.notebook.name
-            began = time.monotonic()
-            run = run_notebook(
-                ready.notebook, target, given[ready.notebook], refresh=refresh, explorers="frames"
-            )
-            made.append(_chapter(ready, run, time.monotonic() - began))
-        chapters = tuple(chapter for chapter, _ in made)
-        changed = {name: value for each in chapters for name, value in each.parameters.items()}
-        origin = provenance.collect(changed, started, time.monotonic() - clock)
-        origin = replace(origin, profile=plans[0].profile)
-        _write(pages, chapters, [notebook for _, notebook in made], origin)
-        _status(chapters, origin, pages).save(pages)
-        staging.publish(pages, Path(destination).resolve())
-    return Site(Path(destination) / "index.html", chapters)
+        build = _Build(plans, given, Path(work), launcher, schedule.width_for(notebooks))
+        known = {path: made.durations.get(edition.key(path)) for path in notebooks}
+        seconds = {path: took for path, took in known.items() if took is not None}
+        order = schedule.longest_first(notebooks, seconds)
+        for path, (chapter, executed) in schedule.side_by_side(order, build.run, launcher.stop):
+            chapter = made.publish(notebooks.index(path), chapter, executed)
+            schedule.announce(f"{chapter.name}: {_outcome(chapter)}")
+    made.close()
+    return Site(Path(destination) / "index.html", tuple(made.chapters))
 
 
-def _chapter(made: Plan, run: Run, seconds: float) -> tuple[Chapter, Any]:
-    """The chapter and the notebook to show: the executed one, also if it failed half-way."""
-    executed = read_notebook(run.shown if run.shown.is_file() else made.notebook)
-    failure, lacking = ("", "") if run.exit_code == worker.OK else (run.message, "")
-    if failure.startswith(_LACKS):
-        failure, lacking = "", failure.removeprefix(_LACKS)
+def _begin(folder: Path, plans: Mapping[Path, Plan]) -> Edition:
+    chapters = [_chapter(made, read_notebook(path)) for path, made in plans.items()]
+    changed = {name: value for each in chapters for name, value in each.parameters.items()}
+    origin = provenance.collect(changed, provenance.now(), 0.0)
+    profile = next(iter(plans.values())).profile
+    staging.recover(folder)
+    return Edition(folder, list(plans), chapters, replace(origin, profile=profile))
+
+
+@dataclass(frozen=True)
+class _Build:
+    """What every notebook of a build is run with."""
+
+    plans: Mapping[Path, Plan]
+    given: Mapping[Path, Mapping[str, object]]
+    work: Path
+    launcher: Launcher
+    width: int
+
+    def run(self, path: Path, alone: bool) -> tuple[Chapter, Any]:
+        """Run a notebook; return its chapter and what to show of it.
+
+        What it prints would be mixed with what others print: it is shown if the notebook fails.
+        """
+        schedule.announce(f"{path.stem}: runs")
+        made, log, began = self.plans[path], io.StringIO(), time.monotonic()
+        threads = 1 if self.width > 1 and not alone else None
+        run = run_notebook(
+            path,
+            self.work / path.name,
+            self.given[path],
+            refresh=made.refresh,
+            explorers="frames",
+            beside=Beside(self.launcher, threads, log),
+        )
+        seconds = time.monotonic() - began
+        if run.exit_code != worker.OK and (text := last_lines(log.getvalue()).strip()):
+            schedule.announce(text)
+        executed = read_notebook(run.shown if run.shown.is_file() else path)
+        failure, lacking = _cause(run)
+        chapter = _chapter(made, executed)
+        return replace(chapter, seconds=seconds, failure=failure, lacking=lacking), executed
+
+
+def _chapter(made: Plan, notebook: Any) -> Chapter:
     defaults = {each.name: each.default for each in read_parameters(made.notebook)}
     changed = {name: v for name, v in made.parameters.items() if v != defaults[name]}
-    name, asked = made.notebook.stem, question(executed)
-    return Chapter(name, made.title, asked, seconds, failure, lacking, changed), executed
+    return Chapter(made.notebook.stem, made.title, question(notebook), parameters=changed)
+
+
+def _cause(run: Run) -> tuple[str, str]:
+    """Why a notebook did not run to its end: it failed, or lacks an optional package."""
+    if run.exit_code == worker.OK:
+        return "", ""
+    if run.message.startswith(_LACKS):
+        return "", run.message.removeprefix(_LACKS)
+    return run.message, ""
+
+
+def _outcome(chapter: Chapter) -> str:
+    """``done in 12 s``; of a failure, that it failed: its cause is told at the end."""
+    did = "failed after" if chapter.failure else "done in"
+    return f"{did} {duration(chapter.seconds)}"
 
 
 def question(notebook: Any) -> Markup:
@@ -143,47 +166,3 @@ def question(notebook: Any) -> Markup:
         if match:
             return markdown(match[1])
     return Markup("")
-
-
-def _write(
-    pages: Path, chapters: Sequence[Chapter], notebooks: Sequence[Any], origin: Provenance
-) -> None:
-    template = page.environment().get_template("chapter.html.j2")
-    ends = [None, *chapters, None]
-    for place, (chapter, notebook) in enumerate(zip(chapters, notebooks, strict=True)):
-        html = template.render(
-            chapter=chapter,
-            before=ends[place],
-            after=ends[place + 2],
-            provenance=origin,
-            **page.body(notebook, parameters=True),
-        )
-        html = _TO_NOTEBOOK.sub(r"\1\2.html\3", html)
-        size = len(html.encode())
-        if size > PAGE_LIMIT:
-            raise DataError(
-                f"the page of {chapter.name} takes {size:,} bytes, more than {PAGE_LIMIT:,}: offer "
-                "fewer options to pages without a kernel (Control.frames). "
-                "The earlier site is intact."
-            )
-        write_text(pages / chapter.address, html)
-    index = page.environment().get_template("site.html.j2")
-    write_text(pages / "index.html", index.render(chapters=chapters, provenance=origin))
-
-
-def _status(chapters: Sequence[Chapter], origin: Provenance, pages: Path) -> Status:
-    failed = [chapter for chapter in chapters if chapter.failure]
-    return Status(
-        outcome="failed" if failed else "ok",
-        title="Tutorial",
-        notebook="notebooks",
-        profile=origin.profile,
-        parameters=origin.parameters,
-        started=origin.started,
-        seconds=origin.seconds,
-        commit=origin.commit,
-        dirty=origin.dirty,
-        exit_code=int(bool(failed)),
-        message="; ".join(f"{chapter.name}: {chapter.failure}" for chapter in failed),
-        files=tuple(sorted({path.name for path in pages.iterdir()} | {"status.json"})),
-    )

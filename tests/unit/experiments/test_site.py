@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import nullcontext
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, writes
 
-from qutils.errors import DataError, InvalidInputError
-from qutils.experiments import site
+from qutils.errors import InvalidInputError
+from qutils.experiments import edition, schedule, site
+from qutils.experiments.launch import Launcher
 from qutils.experiments.runner import Run
 from qutils.experiments.status import load_status
 from tests.unit.widgets.toy import Toy
@@ -47,6 +49,7 @@ def instant(monkeypatch):
         return Run(int(bool(message)), target, message)
 
     monkeypatch.setattr(site, "run_notebook", run)
+    monkeypatch.setattr(site, "launcher_for", lambda _: nullcontext(Launcher()))
     return failing
 
 
@@ -135,17 +138,26 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_page_too_heavy_leaves_the_earlier_site(notebooks, tmp_path, instant, monkeypatch):
+def test_a_page_too_heavy_fails_alone(notebooks, tmp_path, instant, monkeypatch):
     site.build(tmp_path / "site", {}, folder=notebooks)
-    before = contents(tmp_path / "site")
-    monkeypatch.setattr(site, "PAGE_LIMIT", 1_000)
-    with pytest.raises(DataError, match=r"01_one takes .* bytes, more than 1,000: offer fewer"):
-        site.build(tmp_path / "site", {}, folder=notebooks)
-    assert contents(tmp_path / "site") == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["notebooks", "site"]
+    limit = (tmp_path / "site" / "02_two.html").stat().st_size + 1_000
+    monkeypatch.setattr(edition, "PAGE_LIMIT", limit)
+    write(notebooks, "01_one.ipynb", first=f"# One\n\n{'far too much ' * 1_000}")
+    made = site.build(tmp_path / "site", {}, folder=notebooks)
+    assert [bool(chapter.failure) for chapter in made.chapters] == [True, False]
+    assert re.fullmatch(
+        rf"The page takes [\d,]+ bytes, more than {limit:,}\. Offer fewer options to pages without "
+        r"a kernel \(Control\.frames\)\.",
+        made.chapters[0].failure,
+    )
+    assert "This notebook failed" in (tmp_path / "site" / "01_one.html").read_text()
+    assert "This notebook failed" not in (tmp_path / "site" / "02_two.html").read_text()
+    assert made.exit_code == 1
 
 
-def test_an_interrupted_build_leaves_the_earlier_site(notebooks, tmp_path, instant, monkeypatch):
+def test_an_interruption_before_the_first_page_changes_nothing(
+    notebooks, tmp_path, instant, monkeypatch
+):
     site.build(tmp_path / "site", {}, folder=notebooks)
     before = contents(tmp_path / "site")
 
@@ -157,6 +169,61 @@ def test_an_interrupted_build_leaves_the_earlier_site(notebooks, tmp_path, insta
         site.build(tmp_path / "site", {}, folder=notebooks)
     assert contents(tmp_path / "site") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notebooks", "site"]
+
+
+def test_an_interruption_keeps_pages_that_are_done_and_older_ones(
+    notebooks, tmp_path, instant, monkeypatch
+):
+    target = tmp_path / "site"
+    site.build(target, {}, folder=notebooks)
+    before, run = contents(target), site.run_notebook
+
+    def first_only(notebook, *args, **kwargs):
+        if notebook.stem == "01_one":
+            raise KeyboardInterrupt
+        return run(notebook, *args, **kwargs)
+
+    write(notebooks, "02_two.ipynb", "print('two')", first="# Second, anew")
+    monkeypatch.setattr(site, "run_notebook", first_only)
+    monkeypatch.setattr(schedule, "WIDTH", 1)
+    monkeypatch.setattr(schedule, "longest_first", lambda found, _: found[::-1])
+    with pytest.raises(KeyboardInterrupt):
+        site.build(target, {}, folder=notebooks)
+    assert (target / "01_one.html").read_bytes() == before["01_one.html"]
+    assert "Second, anew" in (target / "02_two.html").read_text()
+    index = (target / "index.html").read_text()
+    assert index.count("page of an earlier build") == 1
+    assert "Second, anew" in index
+    status = load_status(target)
+    assert (status.outcome, status.message) == ("failed", "not run in this build: 01_one")
+
+
+def test_seconds_of_each_notebook_are_kept(notebooks, tmp_path, instant):
+    made = site.build(tmp_path / "site", {}, folder=notebooks)
+    seconds = json.loads((tmp_path / "site" / "durations.json").read_text())
+    assert set(seconds) == {"notebooks/01_one.ipynb", "notebooks/02_two.ipynb"}
+    assert all(value >= 0 for value in seconds.values())
+    assert "durations.json" in load_status(made.index.parent).files
+
+
+def test_pages_of_notebooks_that_are_gone_are_removed(notebooks, tmp_path, instant):
+    site.build(tmp_path / "site", {}, folder=notebooks)
+    (tmp_path / "site" / "notes.txt").write_text("mine")
+    (notebooks / "02_two.ipynb").unlink()
+    site.build(tmp_path / "site", {}, folder=notebooks)
+    assert sorted(contents(tmp_path / "site")) == [
+        "01_one.html", "durations.json", "index.html", "notes.txt", "status.json",
+    ]  # fmt: skip
+
+
+def test_each_notebook_has_a_line_at_its_start_and_at_its_end(notebooks, tmp_path, instant, capsys):
+    instant["02_two"] = "ValueError: no"
+    site.build(tmp_path / "site", {}, folder=notebooks)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert {"01_one: runs", "02_two: runs"} < set(lines)
+    assert any(re.fullmatch(r"01_one: done in [\d.]+ s", line) for line in lines)
+    assert any(re.fullmatch(r"02_two: failed after [\d.]+ s", line) for line in lines)
 
 
 @pytest.mark.parametrize(
