@@ -280,21 +280,30 @@ def spread_out(weights, last, x) -> None:
     last.bias.copy_((last.bias - mean) * 2 / deviation - 4)
 
 
+@pytest.fixture(scope="module")
+def finding(data, trained):
+    """Weights that find some boxes in the pictures of ``val``, and their graph."""
+    x = d.read_pictures(data.pictures("val"), LARGER)
+    with torch.no_grad():
+        weights = stirred(d.read_weights(trained), x)
+        head = weights.network.model[-1]
+        for box, cls in zip(head.cv2, head.cv3, strict=True):
+            spread_out(weights, cls[-1], x)
+            box[-1].bias.view(4, -1)[:, 1] += 4.0  # about a stride to each side
+    return weights, d.trace_detector(d.as_detector(weights, LARGER))
+
+
 @torch.no_grad()
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["onnxruntime", "litert"])
-def test_our_file_is_scored_as_ultralytics_scores_it(yolo, data, trained, tmp_path, target):
+def test_our_file_is_scored_as_ultralytics_scores_it(yolo, data, finding, tmp_path, target):
     """The package reads our file by its note, and ``yolo val`` finds what ``score`` finds."""
     pytest.importorskip({"litert": "ai_edge_litert"}.get(target, target))
     x = d.read_pictures(data.pictures("val"), LARGER)
-    weights = stirred(d.read_weights(trained), x)
-    head = weights.network.model[-1]
-    for box, cls in zip(head.cv2, head.cv3, strict=True):
-        spread_out(weights, cls[-1], x)
-        box[-1].bias.view(4, -1)[:, 1] += 4.0  # about a stride to each side
+    weights, graph = finding
     shares = d.normalized(target)
     detector = d.as_detector(weights, LARGER, normalized=shares)
-    sim = d.observe_detector(detector, x, target).simulate(Recipe())
+    sim = d.observe_detector(detector, x, target, graph=graph).simulate(Recipe())
     ending = {"litert": ".tflite"}.get(target, ".onnx")
     path = d.export_detector(sim, tmp_path / f"ours{ending}", weights.names)
     data = labelled_by(d.as_detector(weights, LARGER), data, tmp_path / "labelled")
