@@ -16,8 +16,10 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from qutils.experiments import forked_kernel, worker
@@ -53,7 +55,7 @@ def main() -> int:
 
 
 def preload(statements: Sequence[str]) -> None:
-    """Execute import statements, and trace a small network, which imports a lot as well.
+    """Execute import statements; trace and export a small network, which imports a lot as well.
 
     What cannot be imported is left to the notebook, whose page then shows the error. All runs on
     one thread: threads that computed would be missing in a fork.
@@ -67,11 +69,15 @@ def preload(statements: Sequence[str]) -> None:
 
     from qutils import zoo
     from qutils.calibration import observe
+    from qutils.export import export
+    from qutils.schemes import Recipe
 
     torch.set_num_threads(1)
     tqdm.monitor_interval = 0  # no thread that watches progress bars
     with suppress(Exception):
-        observe(zoo.load("resnet8"), zoo.dataset("fashion_mnist").calibration.take(1))
+        seen = observe(zoo.load("resnet8"), zoo.dataset("fashion_mnist").calibration.take(1))
+        with tempfile.TemporaryDirectory() as folder:
+            export(seen.simulate(Recipe()), Path(folder) / "resnet8.onnx")
 
 
 def keep_to_threads() -> None:

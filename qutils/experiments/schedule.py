@@ -42,12 +42,12 @@ def longest_first(notebooks: Sequence[Path], seconds: Mapping[Path, float]) -> l
 
 
 def side_by_side(
-    notebooks: Sequence[Path], run: Callable[[Path, bool], T], stop: Callable[[], None]
+    notebooks: Sequence[Path], run: Callable[[Path], T], stop: Callable[[], None]
 ) -> Iterator[tuple[Path, T]]:
     """Run notebooks in threads, several at a time, then alone those that measure time.
 
     Args:
-        run: executes a notebook; told whether it is alone.
+        run: executes a notebook.
         stop: makes all calls of ``run`` return or raise soon.
 
     Yields:
@@ -61,8 +61,8 @@ def side_by_side(
     together = [path for path in notebooks if path not in alone]
     with ThreadPoolExecutor(width_for(notebooks)) as pool:
         try:
-            for group, by_itself in [(together, False), *(([path], True) for path in alone)]:
-                futures = {pool.submit(run, path, by_itself): path for path in group}
+            for group in [together, *([path] for path in alone)]:
+                futures = {pool.submit(run, path): path for path in group}
                 for future in _ended(set(futures)):
                     yield futures[future], future.result()
         except BaseException:

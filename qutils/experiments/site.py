@@ -113,14 +113,14 @@ class _Build:
     launcher: Launcher
     width: int
 
-    def run(self, path: Path, alone: bool) -> tuple[Chapter, Any]:
+    def run(self, path: Path) -> tuple[Chapter, Any]:
         """Run a notebook; return its chapter and what to show of it.
 
         What it prints would be mixed with what others print: it is shown if the notebook fails.
         """
         schedule.announce(f"{path.stem}: runs")
         made, log, began = self.plans[path], io.StringIO(), time.monotonic()
-        threads = 1 if self.width > 1 and not alone else None
+        threads = 1 if self.width > 1 else None
         run = run_notebook(
             path,
             self.work / path.name,

@@ -43,28 +43,27 @@ def test_the_longest_start_first_and_unknown_ones_before_them(notebooks):
 def test_two_run_together_and_one_alone(notebooks):
     lock, running, seen = threading.Lock(), set(), {}
 
-    def run(path, alone):
+    def run(path):
         with lock:
             running.add(path)
         time.sleep(0.1)
         with lock:
-            seen[path] = (len(running), alone)
+            seen[path] = len(running)
             running.discard(path)
         return path.name
 
     found = dict(schedule.side_by_side(notebooks, run, lambda: None))
     assert found == {path: path.name for path in notebooks}
     assert list(found)[-1] == notebooks[1]
-    assert seen[notebooks[1]] == (1, True)
-    assert max(count for count, _ in seen.values()) == 2
-    assert [path for path, (_, alone) in seen.items() if alone] == [notebooks[1]]
+    assert seen[notebooks[1]] == 1
+    assert max(seen.values()) == 2
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_an_error_stops_those_that_run(notebooks, error):
     stopped, began = threading.Event(), []
 
-    def run(path, alone):
+    def run(path):
         began.append(path)
         if path == notebooks[0]:
             raise error
