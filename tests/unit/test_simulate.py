@@ -210,6 +210,15 @@ def test_a_range_ends_at_the_ceiling_of_an_absorbed_relu6():
         assert torch.equal(quantizer(x), affine.fake_quantize(x, quantizer.qparams()))
 
 
+@pytest.mark.parametrize(("led_to", "acts_as"), [(-3.4, 0), (300.0, 255)])
+@torch.no_grad()
+def test_a_zero_point_that_training_led_outside_acts_as_the_nearest_integer(led_to, acts_as):
+    quantizer, x = ten_lines().quantizers["input"], torch.linspace(-9, 9, 50)
+    quantizer.zero_point.fill_(led_to)
+    assert int(quantizer.qparams().zero_point) == acts_as
+    assert torch.equal(quantizer(x), affine.fake_quantize(x, quantizer.qparams()))
+
+
 def test_a_copy_is_independent():
     sim = ten_lines()
     x = NETWORKS["ten-lines"].inputs()

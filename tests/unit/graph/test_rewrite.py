@@ -72,6 +72,13 @@ def test_rows_regrouped_by_the_batch_are_not_a_flatten():
     assert found == ["reshape", "linear", "relu", "reshape", "linear"]
 
 
+@torch.no_grad()
+def test_upper_bounds_of_activations_stay():
+    network = NETWORKS["functional"]
+    x = 50 * network.inputs()  # whose activations reach 6
+    torch.testing.assert_close(graph_of("functional")(x), network.make().eval()(x))
+
+
 def test_filters_are_channels_last():
     filters = [p for p in graph_of("ten-lines").parameters() if p.ndim == 4]
     assert filters

@@ -28,3 +28,11 @@ def test_parts_of_several_grids_are_each_put_on_that_of_the_whole():
         assert joined.requantize(on_grid([], 1.0).grid).tolist() == [
             [2, 10, int(torch.round(torch.tensor(value)))]  # 1.5 goes to the even integer
         ]
+
+
+def test_average_pooling_takes_out_the_zero_point_and_pads_with_real_zeros():
+    x, grid = on_grid([10, 20, 30, 41], 0.5, 10), on_grid([], 1.0, 3).grid
+    pooled = KERNELS["avg_pool1d"](x, [2]).requantize(grid)
+    assert pooled.tolist() == [[3 + 2, 3 + 13]]  # of 2.5, to even, and 12.75
+    padded = KERNELS["avg_pool1d"](x, [2], [2], [1]).requantize(grid)
+    assert padded.tolist() == [[3, 3 + 8, 3 + 8]]  # of 0, 7.5 and 7.75

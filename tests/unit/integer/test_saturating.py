@@ -100,6 +100,20 @@ def test_signed_activations_are_moved_up_by_128():
     assert found.flatten().tolist() == [2 * -128 * 127, 32767 - 2 * 128 * 127]
 
 
+def test_padding_of_signed_activations_is_moved_up_as_well():
+    """The byte 131 of a real zero leaves 16 bits beside such weights: 131 (127 + 127) = 33,274."""
+    x, w = torch.randint(0, 256, (1, 2, 5, 5)).int(), torch.full((1, 2, 3, 3), 127).int()
+    unsigned, signed = (
+        convolve_in_pairs(
+            Quantized(x - down, grid(zero_point=131 - down, qmin=-down, qmax=255 - down)),
+            Quantized(w, grid(qmin=-127, qmax=127)),
+            padding=1,
+        ).integers
+        for down in (0, 128)
+    )
+    assert torch.equal(unsigned, signed)
+
+
 def test_only_weights_that_reach_129_together_saturate():
     everything = torch.tensor(list(product(range(-127, 128, 2), repeat=2)))
     x = torch.tensor([[0, 255], [255, 0], [255, 255]], dtype=torch.int32)

@@ -36,6 +36,12 @@ def test_at_most_the_stated_share_is_clipped():
     assert high < x.max()
 
 
+def test_a_share_that_is_met_exactly_is_clipped():
+    """A quarter off each end of eight values is two of them."""
+    low, high = Percentile(50.0).range(rows_of(torch.arange(8.0)), Scheme())
+    assert (low.item(), high.item()) == (2.0, 5.0)
+
+
 @pytest.mark.parametrize("percentile", [0.0, -1.0, 100.1, float("nan")])
 def test_percentile_outside_0_to_100_is_refused(percentile):
     with pytest.raises(InvalidInputError, match="percentile must lie"):
