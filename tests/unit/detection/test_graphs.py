@@ -9,7 +9,7 @@ from qutils import detection as d
 from qutils.detection.graphs import decoded_as
 from qutils.errors import InvalidInputError
 from qutils.schemes import Recipe
-from tests.unit.detection.tiny import pictures, tiny_detector
+from tests.unit.detection.tiny import observed, pictures, tiny_detector
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def graph():
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino", "litert"])
 def test_a_kept_graph_gives_the_same_ranges_and_predictions(graph, target):
     detector, x = tiny_detector(normalized=d.normalized(target)), pictures()
-    anew = d.observe_detector(detector, x, target)
+    anew = observed(target, d.normalized(target))
     kept = d.observe_detector(detector, x, target, graph=graph)
     assert kept.placement == anew.placement
     assert kept.pictures == anew.pictures == len(x)
