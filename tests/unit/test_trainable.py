@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from qutils import zoo
+from qutils.calibration import calibrate
 from qutils.qat import finetune
 from qutils.qat.finetune import groups
 from qutils.qat.trainable import _without_clamps, trainable
 from qutils.schemes import Recipe, Scheme
 from tests.unit.graph.networks import observed
+from tests.unit.graph.networks.base import head_on
 
 W4A4 = Recipe(Scheme(4, granularity="per_channel"), Scheme(4))
 
@@ -52,6 +55,13 @@ def test_a_clamp_stays_where_integers_do_not_begin_at_its_lower_end():
     for quantizer in sim.quantizers.values():
         quantizer.zero_point.data += 1
     assert len(clamps(_without_clamps(sim))) == len(clamps(sim.graph_module.graph))
+
+
+def test_a_relu6_that_no_range_ends_at_stays():
+    """Kept in float, it is not absorbed: training may lead the range after it beyond 6."""
+    network = head_on(lambda net, x: (lambda y: F.relu6(y) + y)(net.conv(x)))
+    sim = calibrate(network.make(), network.inputs(), allow_float=True)
+    assert len(clamps(sim.graph_module.graph)) == len(clamps(_without_clamps(sim))) == 1
 
 
 def test_graph_and_layout_are_as_before_on_leaving():
