@@ -83,11 +83,12 @@ $(BIN)/python:
 comma := ,
 
 # $(call install,requirements,what): of pip's output show large downloads, the unpacking and errors;
-# its progress goes to awk (3), its errors to sed, which drops warnings about the index.
+# its progress goes to awk (3), its errors to sed, which drops warnings about the index. Python
+# compiles what is imported; compiling all that is installed takes a minute or more.
 define install
 	@echo "Installing $(2): 2 to 5 minutes the first time"
 	@set -o pipefail; SECONDS=0; \
-	{ $(PIP) install --progress-bar off --editable "$(1)" 2>&1 >&3 | sed '/^WARNING: /d' >&2; } 3>&1 \
+	{ $(PIP) install --no-compile --progress-bar off --editable "$(1)" 2>&1 >&3 | sed '/^WARNING: /d' >&2; } 3>&1 \
 	| awk '/^ *(Downloading|Processing) .*torch-/ {print "  torch, the largest"; fflush()} \
 	       /^ *Downloading .*[0-9][0-9](\.[0-9])? MB/ {print "  downloading " $$2, $$3, $$4; fflush()} \
 	       /^Installing collected/ {print "  unpacking " NF - 3 " packages, a minute or two"; fflush()}' \
