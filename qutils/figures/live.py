@@ -74,7 +74,7 @@ class LiveFigure(ABC):
         if image_format == "webp":
             fastest = Image.Quantize.FASTOCTREE  # keeps rare colours, which median cut merges
             few = pixels.quantize(COLORS, fastest, dither=Image.Dither.NONE).convert("RGB")
-            few.save(buffer, "webp", lossless=True, method=4)
+            few.save(buffer, "webp", lossless=True, quality=25, method=2)  # 25: effort
         else:
             pixels.save(buffer, image_format, compress_level=1)
         return buffer.getvalue()
