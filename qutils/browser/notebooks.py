@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qutils.serve import Served
 
 START = 120_000  # ms; a kernel's first import of torch on a busy machine takes many seconds
+IDLE = 45_000  # ms for a kernel to start; the imports come with the cells
 RUN = 300_000  # ms for all cells of a notebook
 LOADS = 4  # of a page that does not begin to run
 LOOK, BEGIN = 100, 10_000  # ms between two looks, and for a menu or the first cell to answer
@@ -82,10 +83,10 @@ def _begun(page: Page, served: Served, name: str) -> str:
     """
     from playwright.sync_api import TimeoutError as TooLong
 
-    dialog, deadline = page.locator(_DIALOG), time.monotonic() + START / 1000
+    dialog, deadline = page.locator(_DIALOG), time.monotonic() + IDLE / 1000
     while not dialog.count() and not (served.listens(name) and page.locator(_IDLE).count()):
         if time.monotonic() > deadline:
-            return f"its kernel was not idle within {START // 1000} s"
+            return f"its kernel was not idle within {IDLE // 1000} s"
         page.wait_for_timeout(LOOK)
     try:
         dialog.first.wait_for(state="detached", timeout=BEGIN)  # at once if there is none

@@ -56,11 +56,21 @@ class Served:
         return any(k["execution_state"] == "idle" and k["connections"] for k in kernels)
 
     def stop_kernels(self) -> None:
-        """End the kernels of JupyterLab, which would otherwise live until the server ends."""
-        base = f"http://{LOOPBACK}:{self.port}/api/kernels"
-        for kernel in json.loads(self._ask(base)):
-            with suppress(urllib.error.HTTPError):  # one that is just restarting
-                self._ask(f"{base}/{kernel['id']}", "DELETE")
+        """End the kernels of JupyterLab, which would otherwise live until the server ends.
+
+        Returns when the server knows of none any more: a page that opens a notebook then would get
+        a session whose kernel is about to end.
+        """
+        base = f"http://{LOOPBACK}:{self.port}/api"
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            known = [(kind, item["id"]) for kind in ("sessions", "kernels")
+                     for item in json.loads(self._ask(f"{base}/{kind}"))]  # fmt: skip
+            if not known:
+                return
+            for kind, name in known:
+                with suppress(urllib.error.HTTPError):  # ended with its session, or restarting
+                    self._ask(f"{base}/{kind}/{name}", "DELETE")
 
     def _ask(self, url: str, method: str = "GET") -> bytes:
         head = {"Authorization": f"token {self.token}"}

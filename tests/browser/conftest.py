@@ -63,7 +63,11 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def private(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Jupyter with settings of its own, nothing of the user's."""
-    folder = tmp_path_factory.mktemp("jupyter")
+    return settings_in(tmp_path_factory.mktemp("jupyter"))
+
+
+def settings_in(folder: Path) -> dict[str, str]:
+    """Environment of a Jupyter that keeps its settings in a folder."""
     names = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
     own = {f"JUPYTER_{name}": str(folder / name.lower()) for name in names}
     return {**own, "IPYTHONDIR": str(folder / "ipython"), "OMP_NUM_THREADS": "1"}

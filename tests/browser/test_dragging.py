@@ -16,7 +16,8 @@ from qutils.browser.chromium import Watched, tab
 from qutils.browser.explored import Explored
 from qutils.browser.notebooks import open_in_lab
 from qutils.errors import QutilsError
-from qutils.serve import Served
+from qutils.serve import Served, serving
+from tests.browser.conftest import settings_in
 from tests.unit.widgets.toy import Toy
 
 PRESSES = 30
@@ -80,14 +81,16 @@ def test_after_a_restart_the_page_says_that_its_kernel_is_gone(
 
 
 def test_what_a_dialog_says_is_told_when_a_notebook_does_not_begin(
-    browser: Browser, lab: Served, copies: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, copies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On a server of its own: one that has shown dialogs before may not show this one."""
     monkeypatch.setattr(notebooks, "LOADS", 2)
     monkeypatch.setattr(notebooks, "BEGIN", 2_000)
     strange = nbformat.read(copies / "toy.ipynb", 4)
     strange.metadata.kernelspec = {"name": "cobol", "display_name": "COBOL", "language": "cobol"}
     nbformat.write(strange, copies / "strange.ipynb")
     with (
+        serving("lab", copies / "toy.ipynb", extra=settings_in(tmp_path)) as lab,
         tab(browser) as watched,
         pytest.raises(QutilsError, match=r"begin to run strange\.ipynb: .*[Kk]ernel"),
     ):
