@@ -74,9 +74,14 @@ def _is_translatable(program: ExportedProgram) -> bool:
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
             continue
         name: str = node.target.name()  # type: ignore[no-untyped-call]
-        if name not in known or node.target._schema.is_mutable:
+        if name not in known or node.target._schema.is_mutable or _is_partial_norm(node):
             return False
     return True
+
+
+def _is_partial_norm(node: Node) -> bool:
+    """Whether a BatchNorm trains, or lacks its scale or shift, which ONNX's operator needs."""
+    return op_name(node) == "batch_norm" and (None in node.args[1:5] or bool(argument(node, 5)))
 
 
 @lru_cache(maxsize=1)
@@ -122,7 +127,14 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
             )
         return onnxscript.opset18.Flatten(x, axis=1)
 
+    def batch_norm(
+        x: Any, scale: Any, shift: Any, mean: Any, var: Any,
+        training: bool, momentum: float, eps: float, cudnn_enabled: bool,
+    ) -> Any:  # fmt: skip
+        return onnxscript.opset18.BatchNormalization(x, scale, shift, mean, var, epsilon=eps)
+
     return {
+        torch.ops.aten.batch_norm.default: batch_norm,
         torch.ops.aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
         torch.ops.aten.flatten.using_ints: flatten,
     }
