@@ -11,8 +11,8 @@ from qutils.experiments.parameters import read_parameters, resolve
 from qutils.experiments.study.cost import FITTED, fit_to_machine
 from qutils.experiments.study.plan import plan_jobs
 
-#: Steps of the reference workload that a report takes in its default profile, one after another:
-#: measured on two machines. The study's own are counted job by job.
+#: Reference steps that a report takes in its default profile without optional runtimes, rounded
+#: from one run on a CPU with AVX-512. The study's own are counted job by job.
 STEPS = {"bench": 420.0, "parity": 330.0}
 #: The report that is fitted to the machine, and parameters of its notebook that make its plan.
 _STUDY = "ptq_vs_qat"
