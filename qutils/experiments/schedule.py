@@ -72,9 +72,10 @@ def side_by_side(
 
 
 def _ended(futures: set[Future[T]]) -> Iterator[Future[T]]:
+    """Futures as they end; of several that ended at once, those that failed come last."""
     while futures:
         done, futures = wait(futures, return_when=FIRST_COMPLETED)
-        yield from done
+        yield from sorted(done, key=lambda future: future.exception() is not None)
 
 
 def announce(text: str) -> None:

@@ -1,5 +1,6 @@
 import threading
 import time
+from concurrent.futures import Future
 
 import nbformat
 import pytest
@@ -73,3 +74,11 @@ def test_an_error_stops_those_that_run(notebooks, error):
     with pytest.raises(error):
         list(schedule.side_by_side(notebooks, run, stopped.set))
     assert notebooks[1] not in began
+
+
+def test_what_ended_well_is_given_before_a_failure_that_ended_at_the_same_time():
+    failed, well = Future(), Future()
+    failed.set_exception(KeyboardInterrupt())
+    well.set_result(1)
+    for futures in ({failed, well}, {well, failed}):
+        assert list(schedule._ended(futures)) == [well, failed]
