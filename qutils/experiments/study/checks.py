@@ -11,14 +11,17 @@ from qutils.experiments.headlines import LOSSES, TRIAL, Headline
 from qutils.experiments.results import Check, Comparison
 
 
-def checks_of(df: pd.DataFrame, observer: str, profile: str) -> list[Check]:
+def checks_of(
+    df: pd.DataFrame, observer: str, profile: str, shortened: bool = False
+) -> list[Check]:
     """The headline figures, as far as the parameters asked for them.
 
-    Those of a trial are shown as they are; only the size of a file is the same in every profile,
-    and is held against its target.
+    Those of a trial, and of a run shortened for a slow machine, are shown as they are; only the
+    size of a file is the same in every run, and is held against its target.
 
     Args:
         df: rows of one report (see ``tables.frame``); ``observer`` is its main one.
+        shortened: something was left out (see ``cost.fit_to_machine``).
     """
     command = "make report" if profile == "default" else f"make report PROFILE={profile}"
     found: list[Check] = []
@@ -26,7 +29,7 @@ def checks_of(df: pd.DataFrame, observer: str, profile: str) -> list[Check]:
         own = df[df["model"] == model]
         made = _Checks(model, own, observer, command)
         found += [made.float_accuracy(), *made.losses(), *made.of_integer_files()]
-    if profile == TRIAL:
+    if profile == TRIAL or shortened:
         return [check if check.execution == "measured" else check.unjudged() for check in found]
     return found
 

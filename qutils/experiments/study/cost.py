@@ -14,7 +14,7 @@ from qutils.experiments.study.plan import Job
 #: Profile that is fitted to the machine; a trial is short anyway, ``full`` is never shortened.
 FITTED = "default"
 #: Longest that a study of the fitted profile is planned to take [s].
-LIMIT_SECONDS = 270.0
+LIMIT_SECONDS = 330.0
 #: Batch of QAT.
 _BATCH = 64
 

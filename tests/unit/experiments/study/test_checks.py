@@ -91,3 +91,11 @@ def test_a_trial_is_held_against_the_size_of_its_file_alone():
     }
     assert [c.value for c in trial.values()] == [c.value for c in full.values()]
     assert sum(check.passed is False for check in full.values()) == 3
+
+
+def test_a_run_that_leaves_something_out_is_judged_by_size_alone():
+    frame = pd.DataFrame([fp32(), int8(92.9)])
+    whole, short = (checks_of(frame, "mse", "default", shortened) for shortened in (False, True))
+    assert [check.value for check in whole] == [check.value for check in short]
+    assert any(check.target is not None and check.execution != "measured" for check in whole)
+    assert all(check.target is None or check.execution == "measured" for check in short)
