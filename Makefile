@@ -20,7 +20,7 @@ help: ## show the targets
 	@echo "A CPU build of torch is enough. If your package index serves CUDA builds only, point pip at"
 	@echo "CPU wheels first (PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL)."
 
-report: $(VENV)/.base ## run the notebooks, regenerate reports/ (4 to 8 minutes on 2 cores)
+report: $(VENV)/.base ## run the notebooks, regenerate reports/ (about 5 minutes on 2 fast cores)
 	@$(BIN)/qutils report$(if $(filter-out default,$(PROFILE)), -p profile $(PROFILE))
 
 bench: $(VENV)/.base ## measure latency, size and memory ratios (full profile, 2 minutes)
@@ -32,7 +32,7 @@ bench-browser: $(VENV)/.dev ## measure the time from key press to picture (needs
 timings: $(VENV)/.dev ## time make report, make report again, site and test (a quarter of an hour)
 	@$(BIN)/qutils timings
 
-test: $(VENV)/.dev ## run the tests and the examples in docstrings (5 to 10 minutes on 2 cores)
+test: $(VENV)/.dev ## run the tests and the examples in docstrings (10 to 20 minutes on 2 cores)
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 runtimes: $(VENV)/.runtimes ## install every other runtime and tool that can be used (3 GB)

@@ -99,15 +99,11 @@ def _registry() -> Any:
 def _check_pools(program: ExportedProgram) -> None:
     """ONNX's AveragePool knows no other divisor; the exporter would drop it without a word."""
     for node in program.graph.nodes:
-        if op_name(node).startswith("avg_pool") and _divisor(node) is not None:
+        if op_name(node).startswith("avg_pool") and argument(node, 6) is not None:
             raise UnsupportedError(
-                f"ONNX has no average pooling with divisor_override={_divisor(node)}: leave it "
+                f"ONNX has no average pooling with divisor_override={argument(node, 6)}: leave it "
                 "out, and put the factor into the next layer"
             )
-
-
-def _divisor(node: Node) -> object:
-    return argument(node, 6)
 
 
 def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
