@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -142,7 +143,7 @@ def observe(
     batches: Iterable[Any] | Tensor,
     target_name: str = "onnxruntime",
     *,
-    allow_float: bool = False,
+    strict: bool = False,
     keep_float: Collection[str] = (),
     progress: bool = False,
 ) -> Observation:
@@ -153,22 +154,21 @@ def observe(
 
     Args:
         batches: batches ``x [B, ...]`` or ``(x, label)``, or one tensor of all pictures.
-        allow_float: keep operators without an integer kernel in float instead of refusing them.
+        strict: refuse operators without an integer kernel, which otherwise stay in float.
         keep_float: modules that stay in float although there are kernels for them.
 
     Raises:
         InvalidInputError: no batches, NaN or Inf in the data, shapes that do not fit, an unknown
             module to keep.
-        UnsupportedError: the model cannot be traced or holds an operator without integer kernel.
+        UnsupportedError: the model cannot be traced; or ``strict``, and an operator has no integer
+            kernel.
     """
     stream = inputs_of(batches)
     first = next(stream, None)
     if first is None:
         raise InvalidInputError("the calibration set is empty: give at least one batch of pictures")
     captured = capture(model, first)
-    placement = place(
-        captured.module, target(target_name), allow_float=allow_float, keep_float=keep_float
-    )
+    placement = place(captured.module, target(target_name), strict=strict, keep_float=keep_float)
     statistics = {
         site.name: Statistic(name=site.name)
         for site in placement.sites.values()
@@ -184,7 +184,7 @@ def calibrate(
     recipe: Recipe | None = None,
     *,
     target: str = "onnxruntime",
-    allow_float: bool = False,
+    strict: bool = False,
     keep_float: Collection[str] = (),
     progress: bool = False,
 ) -> SimulatedModel:
@@ -193,6 +193,9 @@ def calibrate(
     A ``group_size`` that does not divide a layer's filters shrinks there to the largest size that
     does; ``print(sim)`` shows what each layer got.
 
+    Warns where less than 90 % of the multiply-adds run in integer kernels, and names the operators;
+    ``calibrate(...).coverage`` says it all.
+
     Raises: as ``observe``.
 
     >>> layer = nn.Sequential(nn.Linear(4, 2))
@@ -200,10 +203,11 @@ def calibrate(
     'W8A8'
     """
     _check_recipe(recipe := recipe or Recipe())
-    kept = observe(
-        model, batches, target, allow_float=allow_float, keep_float=keep_float, progress=progress
-    )
-    return kept.simulate(recipe)
+    kept = observe(model, batches, target, strict=strict, keep_float=keep_float, progress=progress)
+    sim = kept.simulate(recipe)
+    if reason := sim.coverage.warning:
+        warnings.warn(f"{reason} print(sim.coverage) says more.", stacklevel=2)
+    return sim
 
 
 def _check_recipe(recipe: object) -> None:

@@ -39,7 +39,6 @@ def save(sim: SimulatedModel, path: Path | str) -> Path:
     made = {
         "recipe": asdict(sim.recipe),
         "target": sim.target.name,
-        "allow_float": bool(sim.placement.float_nodes),
         "keep_float": list(sim.placement.keep_float),
         "input_shape": list(sim.captured.input_shape),
         "own_biases": sim.captured.own_biases,
@@ -82,7 +81,6 @@ def _described(path: Path) -> dict[str, Any]:
         return {
             "recipe": Recipe(**schemes),
             "target_name": target(made["target"]).name,
-            "allow_float": bool(made["allow_float"]),
             "keep_float": tuple(map(str, made.get("keep_float", ()))),
             "input_shape": tuple(int(size) for size in made["input_shape"]),
             "own_biases": bool(made.get("own_biases", False)),
@@ -98,7 +96,6 @@ def _without_ranges(
     model: nn.Module,
     recipe: Recipe,
     target_name: str,
-    allow_float: bool,
     keep_float: tuple[str, ...],
     input_shape: tuple[int, ...],
     own_biases: bool,
@@ -108,7 +105,7 @@ def _without_ranges(
     captured = capture(model, torch.zeros(1, *input_shape))
     if own_biases:
         captured = with_own_biases(captured, goal)
-    placement = place(captured.module, goal, allow_float=allow_float, keep_float=keep_float)
+    placement = place(captured.module, goal, keep_float=keep_float)
     kept = Observation(captured, placement, goal, statistics={}, pictures=0)
     quantizers = {}
     for site in placement.sites.values():

@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 
 from qutils.affine import MIN_SCALE, QParams, expand
 from qutils.errors import InvalidInputError
-from qutils.graph import Captured, Placement, Site, Target
+from qutils.graph import Captured, Coverage, Placement, Site, Target, coverage
 from qutils.graph.nodes import attribute, float_inputs, op_name
 from qutils.schemes import Recipe, Scheme
 from qutils.ste import fake_quantize_ste, round_ste
@@ -130,6 +130,11 @@ class SimulatedModel(nn.Module):
         """The FakeQuantize of every site, by site name, in order of execution."""
         found = (m for m in self.graph_module.modules() if isinstance(m, FakeQuantize))
         return {module.site.name: module for module in found}
+
+    @property
+    def coverage(self) -> Coverage:
+        """What runs in integer kernels and what stays in float, with the reasons."""
+        return coverage(self.captured.module, self.placement)
 
     def forward(self, x: Tensor) -> Tensor:
         self.captured.check(x)

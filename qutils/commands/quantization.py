@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qutils import bench, checkpoint, runtimes, zoo
-from qutils.calibration import calibrate
+from qutils.calibration import observe
 from qutils.commands import summary
 from qutils.commands.look import NATURAL, look_of
 from qutils.commands.material import Material, read_material
@@ -43,14 +43,10 @@ def quantize(request: Request) -> list[str]:
     material = read_material(_data(request), request.pictures, look_of(request))
     model = read_model(request.model, request.weights, material.calibration[:_EXAMPLES])
     _check_fit(model, material, request)
-    sim = calibrate(
-        model,
-        material.calibration,
-        request.recipe,
-        target=request.target,
-        allow_float=request.allow_float,
-        progress=True,
+    kept = observe(
+        model, material.calibration, request.target, strict=request.strict, progress=True
     )
+    sim = kept.simulate(request.recipe)
     if request.method in _REFINED:
         sim = _REFINED[request.method].refine(sim, material.calibration, progress=True)
     if request.qat_epochs:

@@ -45,7 +45,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         show_default="by the ending of OUT",
         help="What will run the file.",
     ),
-    click.option("--allow-float", is_flag=True, help="Keep operators without kernel in float."),
+    click.option("--strict", is_flag=True, help="Refuse operators without integer kernel."),
     click.option("--simulate-only", is_flag=True, help="Write no file; needs no OUT."),
     click.option("--save", type=_FILE, help="Keep the simulated model: .safetensors, any bits."),
     click.option(

@@ -36,7 +36,7 @@ class Request:
     group_size: int | None = None
     symmetric: bool | None = None
     target: str = "onnxruntime"
-    allow_float: bool = False
+    strict: bool = False
     simulate_only: bool = False
     qat_epochs: float = 0.0
     seed: int = 0

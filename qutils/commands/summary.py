@@ -18,7 +18,7 @@ from qutils.bench.size import Size
 from qutils.commands.inputs import Inputs
 from qutils.errors import InvalidInputError
 from qutils.graph.capture import parameters_of
-from qutils.graph.nodes import float_inputs, layer_of, made_by, op_name, read_by
+from qutils.graph.nodes import float_inputs, made_by, read_by
 from qutils.runtimes.base import Execution
 from qutils.runtimes.cpu import EXACT_OPTION
 from qutils.simulate import SimulatedModel
@@ -160,20 +160,24 @@ def file_line(before: int, after: int, files: tuple[Path, Path] | None = None) -
 
 
 def float_lines(sim: SimulatedModel) -> list[str]:
-    """What stayed in float: module and operator, and how many weights they hold."""
+    """Say which operators stay in float, why, and how many weights they hold."""
     nodes = [n for n in sim.captured.module.graph.nodes if n.name in sim.placement.float_nodes]
     kept = [made_by(node) for node in nodes if float_inputs(made_by(node))]
     if not kept:
         return []
-    names = dict.fromkeys(f"{layer_of(node)} ({op_name(node)})" for node in kept)
     inside, total = (
         sum(tensor.numel() for tensor in tensors.values())
         for tensors in (read_by(sim.captured.module, kept), parameters_of(sim.captured.module))
     )
-    line = f"kept in float: {', '.join(names)}"
+    lines = sim.coverage.sentences()
     if inside:
-        line += f"; they hold {inside:,} of {total:,} weights and biases ({inside / total:.0%})"
-    return [line]
+        lines.append(
+            f"Operators in float hold {inside:,} of {total:,} weights and biases "
+            f"({inside / total:.0%})."
+        )
+    if sim.coverage.warning:
+        lines.append(f"Warning: {sim.coverage.warning}")
+    return lines
 
 
 def run_lines(path: Path, target: str) -> list[str]:

@@ -67,7 +67,7 @@ def observe_graph(
 
     Raises: as ``qutils.observe``.
     """
-    placement = place(graph.module, target(target_name), allow_float=True, keep_float=keep_float)
+    placement = place(graph.module, target(target_name), keep_float=keep_float)
     sites = [site for site in placement.sites.values() if site.role != "weight"]
     statistics = {site.name: Statistic(name=site.name) for site in sites}
     blank = Observation(graph, placement, target(target_name), statistics, pictures=0)

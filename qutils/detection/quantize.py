@@ -54,7 +54,7 @@ def observe_detector(
     if graph is not None:
         graph = decoded_as(detector, graph)
         return observe_graph(graph, batches, target, keep_float=kept, progress=progress)
-    return observe(detector, batches, target, allow_float=True, keep_float=kept, progress=progress)
+    return observe(detector, batches, target, keep_float=kept, progress=progress)
 
 
 def calibrate_detector(

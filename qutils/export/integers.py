@@ -2,8 +2,8 @@
 
 It leaves ``Dequantize -> Pad -> Quantize`` and ``Dequantize -> Relu -> Quantize`` in float,
 although it has what is needed: Pad takes integers, Conv pads by itself, and a LeakyRelu of slope 0,
-which is a ReLU, has an integer kernel. And it rounds the float weights of a ConvTranspose between
-Dequantize and Quantize to 8 bits, unasked.
+which is a ReLU, has an integer kernel. And it rounds the float weights of a layer between
+Dequantize and Quantize to 8 bits, which would undo ``keep_float`` in silence.
 """
 
 from __future__ import annotations
@@ -11,15 +11,22 @@ from __future__ import annotations
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto
 
+#: Layers whose float weights ONNX Runtime rounds by itself.
+_LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+#: Operators past which ONNX Runtime moves a DequantizeLinear.
+_MOVES = ("Flatten", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+
 
 def keep_integers(graph: GraphProto) -> None:
-    """Rewrite padding, ReLUs and transposed convolutions, in place; the numbers stay.
+    """Rewrite padding, ReLUs and layers with float weights, in place; the numbers stay.
 
     The zero that pads is exactly the zero point, since every range includes zero.
     """
     for node in list(graph.node):
-        if node.op_type == "ConvTranspose":
-            _shield(graph, node)
+        if node.op_type in _LAYERS and not _is_dequantized(graph, node.input[1]):
+            if _is_dequantized(graph, node.input[0]):
+                _shield(graph, node)
+            continue
         if node.op_type not in ("Pad", "Relu"):
             continue
         before, after = _producer(graph, node.input[0]), _readers(graph, node.output[0])
@@ -32,6 +39,14 @@ def keep_integers(graph: GraphProto) -> None:
             node.attribute.append(onnx.helper.make_attribute("alpha", 0.0))
         elif all(list(n.input[1:]) == list(before.input[1:]) for n in after):
             _pad_integers(graph, before, node, after)
+
+
+def _is_dequantized(graph: GraphProto, name: str) -> bool:
+    """Return True if a DequantizeLinear makes the value, perhaps before operators that move it."""
+    maker = _producer(graph, name)
+    while maker is not None and maker.op_type in _MOVES:
+        maker = _producer(graph, maker.input[0])
+    return maker is not None and maker.op_type == "DequantizeLinear"
 
 
 def _shield(graph: GraphProto, node: NodeProto) -> None:

@@ -72,6 +72,18 @@ def is_float(node: Node) -> bool:
     return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
 
 
+def elements(node: Node) -> int:
+    """Return the number of elements of the node's value, for the batch it was traced with."""
+    value = node.meta.get("val")
+    sizes = value.shape if isinstance(value, torch.Tensor) else ()
+    return math.prod(_plain(size) for size in sizes)
+
+
+def _plain(size: int | torch.SymInt) -> int:
+    """A size as a number, an open batch as it was traced."""
+    return size if isinstance(size, int) else int(size.node.hint)
+
+
 def float_inputs(node: Node) -> list[Node]:
     """Inputs that are floating-point tensors, in order."""
     return [n for n in node.all_input_nodes if is_float(n)]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Literal
 
 from torch.fx import GraphModule, Node
 
 from qutils.errors import UnsupportedError, known_names
+from qutils.graph.demote import beside_float
 from qutils.graph.nodes import (
     argument,
     clip_range,
@@ -20,77 +19,38 @@ from qutils.graph.nodes import (
     made_by,
     op_name,
 )
+from qutils.graph.sites import Bias, FloatReason, Placement, Role, Site
 from qutils.graph.targets import Target
+from qutils.graph.unrounded import Unrounded
 
 #: So many operators without kernel are named in a message.
 SPOKEN = 8
-Role = Literal["boundary", "weight", "activation"]
-
-
-@dataclass(frozen=True)
-class Site:
-    """One tensor to quantize: the output of ``node``, under a name people recognize.
-
-    ``ceiling`` is the largest value that a fused activation lets through (6 behind a ReLU6). A
-    range that ends there expresses the activation; one that reached further could not replace it.
-    ``fixed`` is the range that the kernel's result always has, if it has one.
-    """
-
-    name: str  # "stage1.conv1", "stage1.conv1.weight", "input"
-    role: Role
-    node: str
-    layer: str
-    ceiling: float = math.inf
-    fixed: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Bias:
-    """An int32 bias of scale ``scale(input) * scale(weight)``, read by the layer ``consumer``."""
-
-    consumer: str
-    node: str
-    input: str  # site names
-    weight: str
-
-
-@dataclass(frozen=True)
-class Placement:
-    """All sites of a graph.
-
-    ``sites`` maps node names to the site that quantizes their value; pass-through nodes appear in
-    ``shared`` with the node whose site they keep. ``float_nodes`` stay in float; those that no
-    integer kernel reads have no site. ``keep_float`` names the modules that were asked to.
-    """
-
-    sites: dict[str, Site]
-    shared: dict[str, str]
-    biases: tuple[Bias, ...]
-    float_nodes: tuple[str, ...]
-    keep_float: tuple[str, ...] = ()
 
 
 def place(
     module: GraphModule,
     target: Target,
     *,
-    allow_float: bool = False,
+    strict: bool = False,
     keep_float: Collection[str] = (),
 ) -> Placement:
     """Plan the quantizers of a captured graph.
 
+    Operators without an integer kernel on the target stay in float, and so do those that only work
+    on float values (``graph.demote``): ``Placement.in_float`` names them.
+
     Args:
-        allow_float: keep operators without an integer kernel in float instead of refusing them.
+        strict: refuse operators without an integer kernel.
         keep_float: modules, ``head.decode`` say, whose layers and operators stay in float although
             there are kernels for them.
 
     Raises:
         InvalidInputError: no operator comes from a module of ``keep_float``; suggests the closest.
-        UnsupportedError: operators have no integer kernel on the target; all are named, with the
-            modules they came from.
+        UnsupportedError: ``strict``, and operators have no integer kernel on the target; they are
+            named, with the modules they came from.
     """
     kept = _known_modules(module, keep_float)
-    return _Planner(module, target, allow_float, kept).plan()
+    return _Planner(module, target, strict, kept).plan()
 
 
 #: What torch calls modules of operators that it made itself.
@@ -107,12 +67,13 @@ def _known_modules(module: GraphModule, names: Collection[str]) -> tuple[str, ..
 
 class _Planner:
     def __init__(
-        self, module: GraphModule, target: Target, allow_float: bool, kept: tuple[str, ...]
+        self, module: GraphModule, target: Target, strict: bool, kept: tuple[str, ...]
     ) -> None:
-        self.module, self.target, self.allow_float, self.kept = module, target, allow_float, kept
+        self.module, self.target, self.strict, self.kept = module, target, strict, kept
         self.sites: dict[str, Site] = {}
         self.shared: dict[str, str] = {}
-        self.float_nodes: list[str] = []
+        self.in_float: dict[str, FloatReason] = {}
+        self.light: dict[str, str] = {}  # kernels without weights: operator -> last node
         self.refused: list[Node] = []
         self.fused: set[str] = set()
         self.names: set[str] = set()
@@ -123,22 +84,20 @@ class _Planner:
                 self._add(node, "boundary", "input")
             elif node.op == "call_function" and is_float(node) and node.name not in self.fused:
                 self._visit(node)
-        if self.refused and not self.allow_float:
+        if self.refused and self.strict:
             raise self._unsupported()
-        self._drop_gated()
-        self._drop_addends()
-        self._drop_in_front_of_cat()
-        self._drop_unread()
-        self._drop_between_floats()
-        biases = tuple(self._biases())
-        return Placement(self.sites, self.shared, biases, tuple(self.float_nodes), self.kept)
+        self._demote()
+        Unrounded(
+            self.module, self.target, self.sites, self.shared, self.in_float, self.fused
+        ).drop()
+        return Placement(self.sites, self.shared, tuple(self._biases()), self._ordered(), self.kept)
 
     def _visit(self, node: Node) -> None:
         op = op_name(node)
         weights = self._weight(node)
         moves = op in self.target.pass_through and op not in self.target.fused
         if self._is_kept(node) and not moves:
-            self.float_nodes.append(node.name)
+            self.in_float[node.name] = "kept"
             self._add(node, "activation", layer_of(node))
         elif op in self.target.weighted and weights is not None:
             self._add(weights, "weight", f"{layer_of(node)}.weight", axis_of=node)
@@ -148,12 +107,29 @@ class _Planner:
         elif op in self.target.quantized and _is_integer_form(node):
             for source in float_inputs(node):
                 self._constant(source)
-            self._add(self._fuse(node), "activation", layer_of(node))
+            last = self._fuse(node)
+            self.light[node.name] = last.name
+            self._add(last, "activation", layer_of(node))
         else:
-            if not (op in self.target.float_endings and _is_last(node)):
+            ending = op in self.target.float_endings and _is_last(node)
+            if not ending:
                 self.refused.append(node)
-            self.float_nodes.append(node.name)
+            self.in_float[node.name] = "ending" if ending else "no kernel"
             self._add(node, "activation", layer_of(node))
+
+    def _demote(self) -> None:
+        """Leave light operators, and activations fused into them, in float beside float."""
+        for name in beside_float(self.module, self.light, self.shared, self.in_float):
+            node = next(n for n in self.module.graph.nodes if n.name == name)
+            self.in_float[name] = "beside float"
+            while node.name != self.light[name]:
+                node = next(iter(node.users))
+                self.in_float[node.name] = "beside float"
+
+    def _ordered(self) -> dict[str, FloatReason]:
+        """The nodes in float, in order of execution."""
+        names = (node.name for node in self.module.graph.nodes)
+        return {name: self.in_float[name] for name in names if name in self.in_float}
 
     def _is_kept(self, node: Node) -> bool:
         path = layer_of(node)
@@ -169,8 +145,8 @@ class _Planner:
         )
         have, them = ("operator {} has", "it") if len(named) == 1 else ("operators {} have", "them")
         return UnsupportedError(
-            f"{have.format(some)} no integer kernel on {self.target.name}: replace {them}, or keep "
-            f"{them} in float with allow_float=True (--allow-float on the command line)"
+            f"{have.format(some)} no integer kernel on {self.target.name}. Replace {them}, or "
+            f"leave out strict=True (--strict on the command line) to keep {them} in float."
         )
 
     def _weight(self, node: Node) -> Node | None:
@@ -221,83 +197,6 @@ class _Planner:
         layer = layer_of(axis_of or node)
         fixed = self.target.fixed_ranges.get(op_name(node))
         self.sites[node.name] = Site(unique, role, node.name, layer, ceiling, fixed)
-
-    def _drop_gated(self) -> None:
-        """A layer whose kernel computes ``x sigmoid(x)`` rounds ``x`` and ``sigmoid(x)`` not."""
-        for node in self.module.graph.nodes:
-            if op_name(node) not in self.target.takes_in_silu or node.name in self.float_nodes:
-                continue
-            gates = [user for user in node.users if op_name(user) == "sigmoid"]
-            products = [user for user in node.users if op_name(user) == "mul"]
-            if len(node.users) != 2 or len(gates) != 1 or len(products) != 1:
-                continue
-            gate, product = gates[0], products[0]
-            if set(gate.users) == {product} and set(float_inputs(product)) == {node, gate}:
-                self.sites.pop(node.name, None)
-                self.sites.pop(gate.name, None)
-
-    def _drop_addends(self) -> None:
-        """A layer whose kernel takes in the sum behind it hands its result over unrounded."""
-        for node in self.module.graph.nodes:
-            if op_name(node) != "add" or node.name in self.float_nodes:
-                continue
-            addends = float_inputs(node)
-            taken = [
-                a for a in addends if op_name(a) in self.target.takes_in_sums and len(a.users) == 1
-            ]
-            if taken and len(addends) == 2 and all(a.op != "get_attr" for a in addends):
-                self.sites.pop(taken[0].name, None)
-
-    def _drop_in_front_of_cat(self) -> None:
-        """What only a ``cat`` reads is rounded once, to the grid of the whole.
-
-        ``cat(round(x), ...) = round(cat(x, ...))`` on one grid; ``convert`` puts the quantizer
-        behind the layer that makes ``x``.
-        """
-        for node in self.module.graph.nodes:
-            if op_name(node) == "cat" and node.name in self.sites:
-                for part in float_inputs(node):
-                    if self._only_read_by(part, node):
-                        del self.sites[part.name]
-
-    def _only_read_by(self, part: Node, cat: Node) -> bool:
-        """Whether a kernel can hand ``part`` out on the grid of the ``cat``."""
-        site = self.sites.get(part.name)
-        own = site is not None and site.fixed is None and part.name not in self.fused
-        computed = part.op == "call_function" and part.name not in self.float_nodes
-        return own and computed and set(part.users) == {cat} and cat.name not in self.float_nodes
-
-    def _drop_unread(self) -> None:
-        """The network's output stays float behind float operators or a kernel with float output."""
-        if self.target.quantize_output:
-            return
-        output = next(n for n in self.module.graph.nodes if n.op == "output")
-        last = output.args[0]
-        while last.name in self.float_nodes and len(last.users) == 1:
-            del self.sites[last.name]
-            if len(float_inputs(last)) != 1:
-                return
-            last = float_inputs(last)[0]
-        while last.name in self.shared and len(last.users) == 1:
-            last = float_inputs(last)[0]
-        only = len(last.users) == 1 and last.name in self.sites
-        if only and op_name(last) in self.target.float_output:
-            del self.sites[last.name]
-
-    def _drop_between_floats(self) -> None:
-        """What float operators alone read is not rounded, if what makes it can hand out float."""
-        read: set[str] = set()  # nodes whose values integer kernels read
-        for node in reversed(self.module.graph.nodes):
-            for user in node.users:
-                integer = user.op == "call_function" and user.name not in self.float_nodes
-                if user.name in self.shared:
-                    integer = user.name in read
-                if integer or (user.op == "output" and node.name not in self.float_nodes):
-                    read.add(node.name)
-        for node in self.module.graph.nodes:
-            hands_out = op_name(node) in self.target.float_output or node.op == "placeholder"
-            if node.name not in read and (node.name in self.float_nodes or hands_out):
-                self.sites.pop(node.name, None)
 
     def _biases(self) -> list[Bias]:
         found: list[Bias] = []

@@ -106,7 +106,6 @@ def _writable(sim: SimulatedModel) -> SimulatedModel:
     placement = place(
         captured.module,
         sim.target,
-        allow_float=bool(sim.placement.float_nodes),
         keep_float=sim.placement.keep_float,
     )
     quantizers = copy.deepcopy(sim.quantizers)

@@ -84,11 +84,6 @@ MODELS = {
     "half": (lambda: ten_lines().half(), InvalidInputError, r"float16.*call model\.float\(\)"),
     "not-exportable": (Branches, UnsupportedError, "cannot trace Branches: .*control flow"),
     "two-inputs": (TwoInputs, UnsupportedError, "cannot trace TwoInputs"),
-    "unsupported": (
-        REFUSED["gelu"][0].build,
-        UnsupportedError,
-        r"aten\.gelu in module '1' has no integer kernel on onnxruntime.*allow_float=True",
-    ),
 }
 
 
@@ -100,6 +95,17 @@ def test_models(name):
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def test_strict_refuses_and_its_advice_works():
+    message = (
+        "operator aten.gelu in module '1' has no integer kernel on onnxruntime. Replace it, or "
+        "leave out strict=True (--strict on the command line) to keep it in float."
+    )
+    with pytest.raises(UnsupportedError) as caught:
+        calibrate(REFUSED["gelu"][0].make(), X, strict=True)
+    assert str(caught.value) == message
+    assert calibrate(REFUSED["gelu"][0].make(), X).coverage.in_float[0].op == "gelu"
 
 
 @pytest.mark.parametrize("bits", [1, 9, 0, -4, 16, 3.5, "8", None])

@@ -63,7 +63,7 @@ def test_what_is_read_back_trains_on_and_exports(tmp_path):
 def test_recipe_target_and_what_stays_in_float_come_from_the_file(name, tmp_path):
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.GELU(), nn.Conv2d(8, 4, 1))
     x = torch.randn(4, 1, 8, 8)
-    sim = calibrate(model, [x], RECIPES[name], allow_float=True)
+    sim = calibrate(model, [x], RECIPES[name])
     back = checkpoint.load(checkpoint.save(sim, tmp_path / "a.safetensors"), model)
     assert (back.recipe, back.target) == (sim.recipe, sim.target)
     assert back.placement == sim.placement

@@ -108,7 +108,7 @@ def test_every_recipe_has_a_reference_graph(recipe):
 def test_float_operators_stay_between_quantized_ones(name):
     network = REFUSED[name][0]
     x = network.inputs(8)
-    sim = calibrate(network.make(), x, allow_float=True)
+    sim = calibrate(network.make(), x)
     assert_same_integers(sim, x)
 
 

@@ -60,7 +60,7 @@ def test_a_clamp_stays_where_integers_do_not_begin_at_its_lower_end():
 def test_a_relu6_that_no_range_ends_at_stays():
     """Kept in float, it is not absorbed: training may lead the range after it beyond 6."""
     network = head_on(lambda net, x: (lambda y: F.relu6(y) + y)(net.conv(x)))
-    sim = calibrate(network.make(), network.inputs(), allow_float=True)
+    sim = calibrate(network.make(), network.inputs())
     assert len(clamps(sim.graph_module.graph)) == len(clamps(_without_clamps(sim))) == 1
 
 

@@ -114,10 +114,11 @@ def test_training_with_labels_changes_the_model(quantize):
     assert percent(line, qat.stdout) != percent(line, ptq.stdout)
 
 
-def test_operator_without_kernel_is_kept_in_float_if_allowed(quantize):
-    result = quantize("nets.py:Sine", "out.onnx", "--data", "data.npy", "--allow-float")
+def test_operator_without_kernel_is_kept_in_float(quantize):
+    result = quantize("nets.py:Sine", "out.onnx", "--data", "data.npy")
     assert result.exit_code == 0, result.output
-    assert "kept in float: sin (sin)\n" in result.stdout  # it holds no weights
+    assert "No integer kernel, kept in float: sin (sin).\n" in result.stdout
+    assert "weights and biases" not in result.stdout  # it holds none
     assert "1 Sin" in result.stdout
     assert "top-1" not in result.stdout  # no labels
 
@@ -125,16 +126,19 @@ def test_operator_without_kernel_is_kept_in_float_if_allowed(quantize):
 def test_the_weights_that_stay_in_float_are_counted(folder, quantize):
     np.savez("steps.npz", inputs=np.random.default_rng(0).normal(size=(20, 7, 8)).astype("f4"))
     words = ("nets.py:Recurrent", "--data", "steps.npz")
-    refused = quantize(*words, "out.onnx")
+    refused = quantize(*words, "--strict", "--simulate-only")
     assert refused.exit_code == 1
     named = ", ".join(f"aten.{op} in module '{op}'" for op in ("lstm", "mean", "gelu"))
     assert f"operators {named} have no".replace("'gelu'", "'act'") in refused.output
-    kept = quantize(*words[:1], "out.onnx", *words[1:], "--allow-float")
+    kept = quantize(*words[:1], "out.onnx", *words[1:])
     assert kept.exit_code == 0, kept.output
     held = 4 * 16 * (16 + 16) + 2 * 4 * 16
     total = held + 8 * 16 + 16 + 16 * 5 + 5
-    line = f"they hold {held:,} of {total:,} weights and biases ({held / total:.0%})"
-    assert f"kept in float: lstm (lstm), mean (mean), act (gelu); {line}" in kept.stdout
+    named = "lstm (lstm), mean (mean), gelu (act)"
+    assert f"No integer kernel, kept in float: {named}.\n" in kept.stdout
+    line = f"hold {held:,} of {total:,} weights and biases ({held / total:.0%})."
+    assert f"Operators in float {line}\n" in kept.stdout
+    assert "Warning: Only " in kept.stdout
     assert f"weights: FP32 {4 * (held - 128 + 8 * 16 + 16 * 5):,} bytes" in kept.stdout
 
 
@@ -170,7 +174,7 @@ def test_a_simulated_model_given_as_weights_says_how_to_open_it(folder, quantize
 
 def test_a_file_that_grew_says_why(folder, quantize):
     np.savez("steps.npz", inputs=np.random.default_rng(0).normal(size=(20, 7, 8)).astype("f4"))
-    result = quantize("nets.py:Recurrent", "o.onnx", "--data", "steps.npz", "--allow-float")
+    result = quantize("nets.py:Recurrent", "o.onnx", "--data", "steps.npz")
     assert re.search(
         r"\(1\.\d+\): larger than before, as most stayed in float or has few weights", result.stdout
     )
@@ -311,12 +315,12 @@ def test_what_a_cpu_without_vnni_computes_in_float_is_called_simulated(quantize,
 def test_float_operators_have_a_place_in_every_file(quantize):
     pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
     words = ("nets.py:Exponential", "net.tflite", "--data", "data.npy")
-    refused = quantize(*words)
+    refused = quantize(*words, "--strict")
     assert refused.exit_code == 1
-    assert "(--allow-float on the command line)" in refused.output
+    assert "leave out strict=True (--strict on the command line)" in refused.output
     assert not Path("net.tflite").exists()
-    result = quantize(*words, "--allow-float")
+    result = quantize(*words)
     assert result.exit_code == 0, result.output
-    assert "kept in float: exp (exp)\n" in result.stdout
+    assert "No integer kernel, kept in float: exp (exp).\n" in result.stdout
     assert "1 EXP float32 (XNNPACK)" in result.stdout
     assert Path("net.tflite").stat().st_size > 100

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from torch import nn
 
 from qutils.calibration import calibrate
 from qutils.export import export
@@ -14,7 +15,15 @@ from qutils.integer import IntegerReference
 from qutils.runtimes import load
 from qutils.runtimes.onnxruntime import FLOAT_OPS
 from qutils.schemes import Recipe
-from tests.unit.graph.networks import EVERYDAY, JOINS, NETWORKS, REFUSED, observed
+from tests.unit.graph.networks import (
+    EVERYDAY,
+    JOINS,
+    NETWORKS,
+    REFUSED,
+    conv,
+    linear,
+    observed,
+)
 
 #: Integer kernels, and operators that only move integers.
 INTEGER = {
@@ -79,7 +88,7 @@ def test_padding_in_front_of_a_sum_pads_integers(tmp_path):
     ("name", "float_ops"),
     [
         ("gelu-layer-norm", {"Div", "Erf", "Add", "Mul", "LayerNormalization"}),
-        ("log-softmax-inside", {"LogSoftmax"}),
+        ("log-softmax-inside", {"LogSoftmax", "Mul"}),
         ("conv-transpose", {"ConvTranspose", "Sum"}),
         ("hardswish", {"HardSigmoid", "Mul"}),
         ("hardsigmoid", {"HardSigmoid"}),
@@ -88,7 +97,7 @@ def test_padding_in_front_of_a_sum_pads_integers(tmp_path):
 def test_only_what_is_allowed_stays_in_float(name, float_ops, tmp_path):
     network = REFUSED[name][0]
     x = network.inputs()
-    sim = calibrate(network.make(), x, allow_float=True)
+    sim = calibrate(network.make(), x)
     path = export(sim, tmp_path / "net.onnx")
     kernels = load(path).kernels()
     assert kernels.keys() - INTEGER == float_ops | ({"DequantizeLinear"} & kernels.keys())
@@ -96,10 +105,48 @@ def test_only_what_is_allowed_stays_in_float(name, float_ops, tmp_path):
     assert_computes_as_simulated(path, sim, x)
 
 
+KEPT = {
+    "conv2d": (nn.Sequential(conv(3, 6), nn.ReLU(), conv(6, 6), nn.ReLU(), conv(6, 4)), (3, 9, 9)),
+    "conv1d": (
+        nn.Sequential(nn.Conv1d(3, 6, 3), nn.Sigmoid(), nn.Conv1d(6, 6, 3), nn.Conv1d(6, 4, 3)),
+        (3, 20),
+    ),
+    "linear": (
+        nn.Sequential(linear(6, 8), nn.ReLU(), linear(8, 8), nn.ReLU(), linear(8, 3)),
+        (6,),
+    ),
+    "linear-of-sequences": (
+        nn.Sequential(linear(6, 8), nn.ReLU(), linear(8, 8), nn.ReLU(), linear(8, 3)),
+        (5, 6),
+    ),
+    "behind-a-reshape": (
+        nn.Sequential(conv(3, 2), nn.Flatten(), linear(32, 8), nn.ReLU(), linear(8, 3)),
+        (3, 4, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_layers_kept_in_float_keep_their_weights(name, tmp_path):
+    """ONNX Runtime would round weights of a float layer between Dequantize and Quantize."""
+    model, shape = KEPT[name]
+    x = torch.randn(16, *shape)
+    sim = calibrate(model, x, keep_float=["2"])
+    runtime = load(export(sim, tmp_path / "net.onnx"))
+    in_float = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul"}
+    kernels = runtime.kernels()
+    assert sum(kernels[op] for op in in_float) == 1
+    assert sum(kernels[op] for op in ("QLinearConv", "QGemm", "QLinearMatMul")) == 2
+    with torch.no_grad():
+        wanted = sim(x)
+    equal = torch.isclose(torch.from_numpy(runtime.run(x.numpy())), wanted, rtol=1e-4, atol=1e-5)
+    assert equal.float().mean() > 0.95
+
+
 def test_weights_kept_in_float_are_not_rounded_by_the_runtime(tmp_path):
     network = REFUSED["conv-transpose"][0]
     x = network.inputs()
-    sim = calibrate(network.make(), x, allow_float=True)
+    sim = calibrate(network.make(), x)
     got = torch.from_numpy(load(export(sim, tmp_path / "net.onnx")).run(x.numpy()))
     with torch.no_grad():
         equal = torch.isclose(got, sim(x), rtol=0, atol=1e-5 * float(got.abs().max()))

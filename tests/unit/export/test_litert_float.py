@@ -67,7 +67,7 @@ def apart(sim: SimulatedModel, path: Path, x: Tensor) -> Tensor:
 def test_operators_without_integer_kernel_compute_as_simulated(name, in_float, tmp_path):
     network = REFUSED[name][0]
     x = network.inputs()
-    sim = calibrate(network.make(), x, target="litert", allow_float=True)
+    sim = calibrate(network.make(), x, target="litert")
     path = tmp_path / "net.tflite"
     assert apart(sim, path, x).max() < 1e-6
     kernels = load(path, "litert").kernels()
@@ -78,7 +78,7 @@ def test_operators_without_integer_kernel_compute_as_simulated(name, in_float, t
 def test_what_decodes_the_last_layer_computes_in_float_up_to_the_end(tmp_path):
     network = Network(lambda: Net(decode, conv=conv()))
     x = network.inputs()
-    sim = calibrate(network.make(), x, target="litert", keep_float=["cat"], allow_float=True)
+    sim = calibrate(network.make(), x, target="litert", keep_float=["cat"])
     path = tmp_path / "net.tflite"
     assert apart(sim, path, x).max() < 1e-6
     arithmetic = {"EXP", "DIV", "ADD", "TANH", "SUB", "HARD_SWISH", "MUL", "CONCATENATION"}
@@ -130,7 +130,7 @@ def test_any_batch_size_gives_the_same(tmp_path):
 def test_what_has_no_float_kernel_is_refused_before_writing(name, message, tmp_path):
     network = REFUSED[name][0]
     x = network.inputs()
-    sim = calibrate(network.make(), x, target="litert", allow_float=True)
+    sim = calibrate(network.make(), x, target="litert")
     path = tmp_path / "net.tflite"
     path.write_bytes(b"earlier")
     with pytest.raises(UnsupportedError, match=f"LiteRT cannot run {message}"):

@@ -211,7 +211,7 @@ def test_ranges_that_training_moved_beyond_relu6_run_in_integers(tmp_path):
 def test_operators_kept_in_float_are_exported(name, tmp_path):
     network = REFUSED[name][0]
     x = network.inputs()
-    sim = calibrate(network.make(), x, allow_float=True)
+    sim = calibrate(network.make(), x)
     path = export(sim, tmp_path / "net.onnx")
     kernels = load(path).kernels()
     assert kernels["QLinearConv"] + kernels["QGemm"] + kernels["QLinearMatMul"] >= 1
@@ -258,7 +258,7 @@ def test_tensors_of_any_magnitude_run_as_simulated(factor, tmp_path):
 )
 def test_an_operator_without_translation_is_explained(name, message, tmp_path):
     network = REFUSED[name][0]
-    sim = calibrate(network.make(), network.inputs(), allow_float=True)
+    sim = calibrate(network.make(), network.inputs())
     path = tmp_path / "net.onnx"
     path.write_bytes(b"earlier")
     with pytest.raises(UnsupportedError, match=message):

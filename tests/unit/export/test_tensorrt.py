@@ -183,5 +183,5 @@ def test_operators_kept_in_float_are_allowed(tmp_path):
     net = torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), torch.nn.GELU(), torch.nn.Conv2d(4, 4, 3), torch.nn.Hardtanh()
     )
-    sim = observe(net, torch.randn(8, 1, 9, 9), "tensorrt", allow_float=True).simulate(Recipe())
+    sim = observe(net, torch.randn(8, 1, 9, 9), "tensorrt").simulate(Recipe())
     assert {v.rule for v in check(export(sim, tmp_path / "net.onnx"))} <= set(SLOWER)

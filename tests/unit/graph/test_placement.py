@@ -200,16 +200,16 @@ def test_a_target_may_quantize_the_output():
 @pytest.mark.parametrize("name", REFUSED)
 def test_operators_without_kernel_are_named_with_their_module(name):
     spoken = REFUSED[name][1]
-    message = f"{spoken}.* (has|have) no integer kernel on onnxruntime: .*allow_float=True"
+    message = rf"{spoken}.* (has|have) no integer kernel on onnxruntime\. .*strict=True"
     with pytest.raises(UnsupportedError, match=message):
-        place(graph_of(name), ORT)
+        place(graph_of(name), ORT, strict=True)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_allow_float_keeps_them_in_float(name):
+def test_operators_without_kernel_stay_in_float(name):
     module = graph_of(name)
-    placement = place(module, ORT, allow_float=True)
-    assert placement.float_nodes
+    placement = place(module, ORT)
+    assert "no kernel" in placement.in_float.values()
     nodes = {node.name: node for node in module.graph.nodes}
     sited = {n for n in placement.float_nodes if n in placement.sites}
     assert sited == {n for n in placement.float_nodes if integers_read(nodes[n], placement)}
@@ -273,9 +273,9 @@ def test_probabilities_at_the_end_are_taken_of_float_logits(ending):
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_allow_float_changes_nothing_where_it_is_not_needed(name):
+def test_strict_changes_nothing_where_all_is_integer(name):
     module = graph_of(name)
-    assert place(module, ORT, allow_float=True) == place(module, ORT)
+    assert place(module, ORT, strict=True) == place(module, ORT)
 
 
 def test_all_operators_without_kernel_are_named_at_once():
@@ -283,4 +283,4 @@ def test_all_operators_without_kernel_are_named_at_once():
     with pytest.raises(
         UnsupportedError, match=r"aten\.matmul .*, aten\.softmax .* have no integer"
     ):
-        place(module, ORT)
+        place(module, ORT, strict=True)

@@ -91,7 +91,7 @@ def test_low_bits_have_a_reference_too():
 def test_float_operators_are_named_and_computed_in_float(tmp_path):
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GELU(), nn.Conv2d(4, 2, 1), nn.Flatten())
     x = torch.randn(8, 1, 6, 6)
-    sim = calibrate(model, [x], allow_float=True)
+    sim = calibrate(model, [x])
     reference = IntegerReference(sim)
     assert reference.float_nodes == ("gelu",)
     got = from_file(sim, tmp_path, x)

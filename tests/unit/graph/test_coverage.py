@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from qutils.calibration import calibrate
+from qutils.graph import TARGETS, capture, coverage, place
+from tests.unit.graph.networks import graph_of, observed
+from tests.unit.graph.networks.base import Net, conv, linear
+from tests.unit.graph.test_demote import Block
+
+ORT = TARGETS["onnxruntime"]
+
+
+def covered(model: nn.Module, *shape: int, **options):
+    module = capture(model, torch.randn(2, *shape)).module
+    return coverage(module, place(module, ORT, **options))
+
+
+def test_all_of_a_residual_network_is_in_integers():
+    found = coverage(graph_of("resnet8"), observed("resnet8").placement)
+    assert (found.share, found.islands, found.in_float) == (1, 0, ())
+    assert str(found) == "100.0% of the multiply-adds run in integer kernels."
+
+
+def test_multiply_adds_of_a_convolution():
+    found = covered(nn.Sequential(nn.Conv2d(4, 6, 3, padding=1, groups=2)), 4, 5, 7)
+    assert found.multiply_adds == 2 * 6 * 5 * 7 * (2 * 3 * 3)
+
+
+def test_multiply_adds_of_a_transposed_convolution():
+    found = covered(nn.Sequential(conv(), nn.ConvTranspose2d(8, 4, 2, 2)), 3, 8, 8)
+    of_conv, of_transposed = 8 * 64 * 27, 8 * 64 * (4 * 2 * 2)
+    assert found.multiply_adds == 2 * (of_conv + of_transposed)
+    assert found.share == pytest.approx(of_conv / (of_conv + of_transposed))
+
+
+def test_multiply_adds_of_attention():
+    def forward(net, x):  # 2 heads of 4 features
+        q, k, v = (layer(x).unflatten(2, (2, 4)).transpose(1, 2) for layer in (net.q, net.k, net.v))
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
+        return net.out(mixed.transpose(1, 2).flatten(2))
+
+    net = Net(forward, **{name: linear(8, 8) for name in ("q", "k", "v", "out")})
+    found = covered(net, 5, 8)
+    of_layers, of_products = 4 * 5 * 8 * 8, 2 * (2 * 5 * 5 * 4)
+    assert found.multiply_adds == 2 * (of_layers + of_products)
+    assert found.integer == 2 * of_layers
+
+
+def test_multiply_adds_of_a_recurrent_layer():
+    def forward(net, x):
+        return net.head(net.recurrent(x)[0].mean(1))
+
+    net = Net(forward, recurrent=nn.LSTM(8, 16, batch_first=True), head=linear(16, 5))
+    found = covered(net, 7, 8)
+    of_recurrent, of_head = 7 * 4 * 16 * (8 + 16), 16 * 5
+    assert found.multiply_adds == 2 * (of_recurrent + of_head)
+    assert found.integer == 2 * of_head
+
+
+def test_islands_are_counted_between_integer_kernels():
+    gelu = nn.Sequential(conv(), nn.GELU(), conv(8, 8), nn.Tanh(), nn.GELU(), conv(8, 8), nn.GELU())
+    assert covered(gelu, 3, 8, 8).islands == 2  # no integer kernel reads the last one
+
+
+def test_reasons_are_said():
+    found = covered(nn.Sequential(linear(6, 8), Block(), linear(8, 3)), 5, 6, keep_float=["2"])
+    assert found.sentences()[1:] == [
+        "No integer kernel, kept in float: layer_norm (1.norm1, 1.norm2).",
+        "Kept in float as asked: linear (2).",
+        "Between float operators, where integers would only round, kept in float: add (1).",
+        "They form 1 float island between integer kernels.",
+    ]
+
+
+def test_many_layers_are_counted_not_listed():
+    net = nn.Sequential(*(m for _ in range(5) for m in (linear(6, 6), nn.GELU())), linear(6, 2))
+    assert "gelu (1, 3, 5 and 2 more)" in str(covered(net, 6))
+
+
+def test_a_network_that_stays_mostly_in_float_warns():
+    net = nn.Sequential(conv(), nn.ConvTranspose2d(8, 8, 3))
+    x = torch.randn(4, 3, 8, 8)
+    said = (
+        r"^Only 2\d\.\d% of the multiply-adds run in integer kernels\. "
+        r"The rest is computed in float by conv_transpose2d \(1\)\. "
+        r"print\(sim\.coverage\) says more\.$"
+    )
+    with pytest.warns(UserWarning, match=said):
+        calibrate(net, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        calibrate(nn.Sequential(conv(), nn.GELU(), conv(8, 8)), x)
