@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from qutils.graph.constants import fold_constants
 from qutils.graph.fold import fold_batch_norm
 from qutils.graph.nodes import layer_of, op_name, read_by
 from qutils.graph.norm import replace_batch_norm
+from qutils.graph.parameters import frozen_names
 from qutils.graph.quiet import quiet
 from qutils.graph.rewrite import rewrite
 from qutils.graph.wrappers import collects_inputs, first_line, plain_copy
@@ -33,6 +35,16 @@ class Captured:
     module: GraphModule
     input_shape: tuple[int, ...]
     own_biases: bool = False
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the parameters that the model's owner froze: training leaves them alone."""
+        return frozen_names(self.module)
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Freeze the parameters of these names, and no others."""
+        for name, parameter in self.module.named_parameters():
+            parameter.requires_grad_(name not in names)
 
     def check(self, x: Tensor) -> None:
         """Raise InvalidInputError unless ``x`` is ``[N, *input_shape]`` floats."""
