@@ -42,6 +42,7 @@ def save(sim: SimulatedModel, path: Path | str) -> Path:
         "keep_float": list(sim.placement.keep_float),
         "input_shape": list(sim.captured.input_shape),
         "own_biases": sim.captured.own_biases,
+        "frozen": list(sim.captured.frozen),
     }
     return write_tensors(sim, Path(path), {SIMULATED: json.dumps(made, sort_keys=True)})
 
@@ -49,7 +50,9 @@ def save(sim: SimulatedModel, path: Path | str) -> Path:
 def load(path: Path | str, model: nn.Module) -> SimulatedModel:
     """The simulated model that ``save`` wrote: simulate it, train it on, export it.
 
-    Quantizers go where the graph and the target put them, and take their ranges from the file.
+    Quantizers go where the graph and the target put them, and take their ranges from the file. What
+    was frozen when it was saved stays frozen in QAT, whatever ``model`` says now (of a file that
+    does not say it, what ``model`` freezes).
 
     Args:
         model: the float model it was made from, with any weights: it gives the architecture alone
@@ -67,8 +70,11 @@ def load(path: Path | str, model: nn.Module) -> SimulatedModel:
         )
     path = Path(path)
     made = _described(path)
+    frozen = made.pop("frozen")
     sim = _without_ranges(model, **made)
     read_tensors(sim, path)
+    if frozen is not None:
+        sim.captured.freeze(frozen)
     return sim.requires_grad_(False).eval()
 
 
@@ -84,6 +90,7 @@ def _described(path: Path) -> dict[str, Any]:
             "keep_float": tuple(map(str, made.get("keep_float", ()))),
             "input_shape": tuple(int(size) for size in made["input_shape"]),
             "own_biases": bool(made.get("own_biases", False)),
+            "frozen": tuple(map(str, made["frozen"])) if "frozen" in made else None,
         }
     except (KeyError, TypeError, ValueError, AttributeError, InvalidInputError) as error:
         raise DataError(

@@ -146,6 +146,7 @@ def _head(request: Request, material: Material, model: nn.Module, sim: Simulated
         lines.append(
             "FP32 below was not trained further, QAT was: part of what it gains may be that"
         )
+        lines += summary.frozen_lines(sim)
     lines += summary.float_lines(sim)
     if request.save is not None:
         lines.append(f"simulated model: {request.save} (qutils.load opens it)")

@@ -26,6 +26,7 @@ from qutils.simulate import SimulatedModel
 #: The ways of execution that are compared; the first is the reference.
 FLOAT, SIMULATED, INTEGER = "float", "simulated", "integer"
 Outputs = NDArray[Any]
+_NAMED = 4  # frozen parameters that a line names
 
 
 @dataclass
@@ -178,6 +179,18 @@ def float_lines(sim: SimulatedModel) -> list[str]:
     if sim.coverage.warning:
         lines.append(f"Warning: {sim.coverage.warning}")
     return lines
+
+
+def frozen_lines(sim: SimulatedModel) -> list[str]:
+    """What QAT left alone, as the model's owner froze it."""
+    frozen = sim.captured.frozen
+    if not frozen:
+        return []
+    named = ", ".join(frozen[:_NAMED]) + ", ..." * (len(frozen) > _NAMED)
+    total = len(list(sim.captured.module.parameters()))
+    return [
+        f"frozen in QAT (requires_grad=False): {len(frozen)} of {total} weights and biases, {named}"
+    ]
 
 
 def run_lines(path: Path, target: str) -> list[str]:

@@ -68,6 +68,8 @@ def finetune_detector(
         pictures: ``[N, 3, H, W]`` in 0..1 or their files, at least ``BATCH`` of them; labels are
             not needed.
 
+    What is frozen in ``detector`` stays.
+
     Raises: as ``qutils.qat.finetune``.
     Source: straight-through estimator and learned scales as in ``qutils.qat``; distillation after
         Hinton et al. 2015, arXiv:1503.02531.

@@ -143,7 +143,8 @@ def read_weights(path: str | Path) -> Weights:
             "Detect head is quantized here, as of yolo11n.pt or yolo26n.pt"
         )
     names = tuple(network.names[i] for i in range(len(network.names)))
-    return Weights(path, names, network.float().eval())
+    # A file holds the moving average of a training, which is frozen whatever its owner froze.
+    return Weights(path, names, network.float().eval().requires_grad_(True))
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,17 +10,18 @@ import torch
 from torch.fx import GraphModule, Node
 
 from qutils.graph.capture import Captured
-from qutils.graph.fold import bias_path, new_parameter
 from qutils.graph.nodes import argument, attribute, constant, op_name
+from qutils.graph.parameters import bias_path, new_parameter, trains
 from qutils.graph.targets import Target
 
 
 def with_own_biases(captured: Captured, target: Target) -> Captured:
     """The same network with a bias of its own for each layer of ``target.weighted``.
 
-    A layer without one gets zeros; a layer that reads another's, as a module does that is called
-    twice, gets a copy. What the network computes stays. Layers whose weight or bias is itself
-    computed are left as they are. If there is nothing to do, ``captured`` itself comes back.
+    A layer without one gets zeros, frozen if its weight is; a layer that reads another's, as a
+    module does that is called twice, gets a copy. What the network computes stays. Layers whose
+    weight or bias is itself computed are left as they are. If there is nothing to do, ``captured``
+    itself comes back.
     """
     lacking = [n.name for n in captured.module.graph.nodes if _lacks(captured.module, n, target)]
     if not lacking:
@@ -52,10 +53,12 @@ def _give(module: GraphModule, node: Node) -> None:
     bias: Any = argument(node, 2)
     if bias is None:
         path = bias_path(str(weight.target))
-        value = torch.zeros(attribute(module, str(weight.target)).shape[0])
+        like = attribute(module, str(weight.target))
+        value = torch.zeros(like.shape[0])
     else:
         path = str(bias.target)
-        value = attribute(module, path).detach().clone()
+        like = attribute(module, path)
+        value = like.detach().clone()
     with module.graph.inserting_before(node):
-        own = new_parameter(module, path, value, node)
+        own = new_parameter(module, path, value, node, trainable=trains(like))
     node.args = (*node.args[:2], own, *node.args[3:])

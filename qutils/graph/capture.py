@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
+from torch.nn.parameter import is_lazy
 
 from qutils.errors import InvalidInputError, UnsupportedError
+from qutils.graph.constants import fold_constants
 from qutils.graph.fold import fold_batch_norm
 from qutils.graph.nodes import layer_of, op_name, read_by
 from qutils.graph.norm import replace_batch_norm
+from qutils.graph.parameters import frozen_names
 from qutils.graph.quiet import quiet
 from qutils.graph.rewrite import rewrite
+from qutils.graph.wrappers import collects_inputs, first_line, plain_copy
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,16 @@ class Captured:
     module: GraphModule
     input_shape: tuple[int, ...]
     own_biases: bool = False
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the parameters that the model's owner froze: training leaves them alone."""
+        return frozen_names(self.module)
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Freeze the parameters of these names, and no others."""
+        for name, parameter in self.module.named_parameters():
+            parameter.requires_grad_(name not in names)
 
     def check(self, x: Tensor) -> None:
         """Raise InvalidInputError unless ``x`` is ``[N, *input_shape]`` floats."""
@@ -48,7 +63,9 @@ class Captured:
 def capture(model: nn.Module, example: Tensor) -> Captured:
     """Trace ``model`` in eval mode with a dynamic batch and fold its BatchNorm.
 
-    The caller's model is copied, never changed. ``example`` is ``[N, ...]``, any N.
+    The caller's model is copied, never changed; wrappers (``DataParallel``, ``torch.compile``) are
+    left out of the copy. What depends on parameters alone is computed once, as the weights of
+    ``weight_norm`` are. ``example`` is ``[N, ...]``, any N.
 
     Raises:
         InvalidInputError: no module; a parameter or buffer holds NaN or Inf or is not float32 (it
@@ -68,8 +85,10 @@ def capture(model: nn.Module, example: Tensor) -> Captured:
     _check_dtype(example)
     check_tensors(model)
     model = _own_copy(model)
+    collected = collects_inputs(model)
     _check_runs(model, _two(example))
-    module = _flatten(_export(model, _two(example)))
+    module = _flatten(_export(model, _two(example), collected))
+    fold_constants(module)
     fold_batch_norm(module)
     replace_batch_norm(module)
     rewrite(module)
@@ -91,6 +110,16 @@ def _check_dtype(x: Tensor) -> None:
 def check_tensors(model: nn.Module) -> None:
     """Raise InvalidInputError for a parameter or buffer that is not finite float32."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise InvalidInputError(
+                f"the model's {name} is not initialised: its layer is lazy and takes its shape "
+                "from the first input. Call model(x) once, load the trained weights, then quantize."
+            )
+        if tensor.is_meta:
+            raise InvalidInputError(
+                f"the model's {name} is on the meta device and has no values: make the model on "
+                "the CPU, and load its weights"
+            )
         if not tensor.dtype.is_floating_point:
             continue
         if tensor.dtype != torch.float32:
@@ -104,12 +133,7 @@ def check_tensors(model: nn.Module) -> None:
 
 def _own_copy(model: nn.Module) -> nn.Module:
     """A copy on the CPU in eval mode that leaves its input alone."""
-    try:
-        model = copy.deepcopy(model).cpu().eval()
-    except Exception as error:
-        raise UnsupportedError(
-            f"{type(model).__name__} cannot be copied: {_reason(error)}"
-        ) from error
+    model = plain_copy(model)
     # torch.export refuses a model that writes to its input, as ReLU(inplace=True) in front does.
     model.register_forward_pre_hook(lambda _, args: tuple(x.clone() for x in args))
     return model
@@ -120,18 +144,13 @@ def _check_runs(model: nn.Module, example: Tensor) -> None:
         with torch.no_grad():
             model(example)
     except TypeError:
-        return  # takes other arguments than one tensor: torch.export says which
+        return  # something inside takes other arguments: torch.export says what
     except Exception as error:
         raise InvalidInputError(
             f"{type(model).__name__} does not run on input of shape "
-            f"[N, {', '.join(map(str, example.shape[1:]))}]: {_reason(error)}. Give inputs of the "
-            "shape that the model was built for."
+            f"[N, {', '.join(map(str, example.shape[1:]))}]: {first_line(error)}. Give inputs of "
+            "the shape that the model was built for."
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """First line of an error, or its type where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _two(example: Tensor) -> Tensor:
@@ -139,8 +158,9 @@ def _two(example: Tensor) -> Tensor:
     return example[[0, -1]].detach().cpu()
 
 
-def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    dynamic = ({0: torch.export.Dim.DYNAMIC},)
+def _export(model: nn.Module, example: Tensor, collected: bool) -> torch.export.ExportedProgram:
+    batch: Any = {0: torch.export.Dim.DYNAMIC}
+    dynamic = ((batch,),) if collected else (batch,)
     try:
         with quiet(below=logging.ERROR, prints=True):
             program = torch.export.export(model, (example,), dynamic_shapes=dynamic)
@@ -148,7 +168,7 @@ def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
             return functional  # no in-place ops
     except Exception as error:
         raise UnsupportedError(
-            f"torch.export cannot trace {type(model).__name__}: {_reason(error)}. Remove "
+            f"torch.export cannot trace {type(model).__name__}: {first_line(error)}. Remove "
             "data-dependent control flow, or quantize the part of the model that can be traced."
         ) from error
 

@@ -2,17 +2,22 @@
 
 In eval mode BatchNorm is an affine map of each channel, so the pair is one layer:
 ``W' = W * gamma / sqrt(var + eps)``, ``b' = (b - mean) * gamma / sqrt(var + eps) + beta``.
+
+Where training may move ``W'`` and ``b'``: ``W'`` trains if ``W`` does, with the factor as it is; a
+frozen ``W`` keeps ``W'``, though gamma may not be frozen, since it scales frozen weights. ``b'``
+trains if ``b`` or ``beta`` does, as either can take up any change of it; without both, as ``W``.
 """
 
 from __future__ import annotations
 
-from itertools import count
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from qutils.graph.nodes import argument, attribute, constant, is_settled, op_name
+from qutils.graph.nodes import argument, constant, is_settled, op_name
+from qutils.graph.parameters import UNTRAINED, bias_path, new_parameter, trains
 
 FOLDABLE = ("conv1d", "conv2d", "conv3d", "linear")
 BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
@@ -88,12 +93,31 @@ def _fold_one(module: GraphModule, node: Node) -> bool:
     new_weight, new_bias = folded(weight, bias, gamma, beta, mean, variance, eps)
     weight_path = str(layer.args[1].target)  # type: ignore[union-attr]
     bias_name = str(argument(layer, 2).target) if bias is not None else bias_path(weight_path)
+    offsets = [tensor for tensor in (bias, beta) if tensor is not None]
     with module.graph.inserting_before(layer):
-        weight_node = new_parameter(module, weight_path, new_weight, layer)
-        bias_node = new_parameter(module, bias_name, new_bias, layer)
+        weight_node = new_parameter(
+            module,
+            weight_path,
+            new_weight,
+            layer,
+            trainable=trains(weight),
+            untrained=untrained(module, layer.args[1], node.args[1]),
+        )
+        learns = any(map(trains, offsets)) if offsets else trains(weight)
+        bias_node = new_parameter(module, bias_name, new_bias, layer, trainable=learns)
     layer.args = (layer.args[0], weight_node, bias_node, *layer.args[3:])
     replace_norm(module, node, layer)
     return True
+
+
+def untrained(module: GraphModule, *operands: Any) -> list[str]:
+    """Return the parameters among the operands that would train, and those folded into them."""
+    names: list[str] = []
+    for operand in operands:
+        if isinstance(operand, Node) and operand.op == "get_attr":
+            names += operand.meta.get(UNTRAINED, ())
+            names += [str(operand.target)] * trains(constant(module, operand))
+    return names
 
 
 def replace_norm(module: GraphModule, node: Node, by: Node) -> None:
@@ -105,34 +129,3 @@ def replace_norm(module: GraphModule, node: Node, by: Node) -> None:
     for user in [u for u in node.users if u is not by]:
         module.graph.erase_node(user)
     module.graph.erase_node(node)
-
-
-def bias_path(weight_path: str) -> str:
-    """Where the bias of a layer without one goes: ``stem.weight -> stem.bias``."""
-    parent, _, leaf = weight_path.rpartition(".")
-    bias = "bias" if leaf == "weight" else f"{leaf}_bias"
-    return f"{parent}.{bias}" if parent else bias
-
-
-def new_parameter(module: GraphModule, path: str, value: Tensor, layer: Node) -> Node:
-    """Store ``value`` under ``path``, or under a fresh name where others than ``layer`` read it."""
-    names = (f"{path}_{n}" if n > 1 else path for n in count(1))
-    path = next(name for name in names if _is_free(module, name, layer))
-    parent_path, _, leaf = path.rpartition(".")
-    parent: nn.Module = attribute(module, parent_path) if parent_path else module
-    if hasattr(parent, leaf):
-        delattr(parent, leaf)
-    parent.register_parameter(leaf, nn.Parameter(value))
-    node = module.graph.get_attr(path)
-    node.meta["val"] = value
-    return node
-
-
-def _is_free(module: GraphModule, path: str, layer: Node) -> bool:
-    """Whether nothing is stored under ``path``, or only ``layer`` reads it."""
-    parent_path, _, leaf = path.rpartition(".")
-    parent = attribute(module, parent_path) if parent_path else module
-    if getattr(parent, leaf, None) is None:
-        return True
-    readers = [n for n in module.graph.nodes if n.op == "get_attr" and n.target == path]
-    return {user for reader in readers for user in reader.users} == {layer}

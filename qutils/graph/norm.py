@@ -11,15 +11,9 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from qutils.graph.fold import (
-    BATCH_NORMS,
-    bias_path,
-    folded,
-    new_parameter,
-    replace_norm,
-    statistics,
-)
+from qutils.graph.fold import BATCH_NORMS, folded, replace_norm, statistics, untrained
 from qutils.graph.nodes import argument, constant, is_settled, op_name
+from qutils.graph.parameters import bias_path, new_parameter, trains
 
 #: Convolutions by the number of axes of their input ``[N, C, ...]``.
 _CONVOLUTIONS = {
@@ -56,8 +50,9 @@ def _into_convolution(
     stem = f"{path}." if path else ""
     with module.graph.inserting_before(node):
         weight = factor.reshape(-1, *[1] * (axes - 1))  # [C, 1, 1, 1]
-        weight_node = new_parameter(module, f"{stem}weight", weight, node)
-        bias_node = new_parameter(module, f"{stem}bias", offset, node)
+        gamma, beta = (trains(constant(module, argument(node, i))) for i in (1, 2))
+        weight_node = new_parameter(module, f"{stem}weight", weight, node, trainable=gamma)
+        bias_node = new_parameter(module, f"{stem}bias", offset, node, trainable=beta)
         ones, zeros = [1] * (axes - 2), [0] * (axes - 2)
         args = (source, weight_node, bias_node, ones, zeros, ones, len(factor))
         layer = module.graph.call_function(_CONVOLUTIONS[axes], args)
@@ -81,7 +76,22 @@ def _into_next_linear(
     path = str(reader.args[1].target)  # type: ignore[union-attr]
     with module.graph.inserting_before(reader):
         name = str(argument(reader, 2).target) if bias is not None else bias_path(path)
-        weight_node = new_parameter(module, path, weight * factor, reader)
-        bias_node = new_parameter(module, name, new_bias.float(), reader)
+        beta = constant(module, argument(node, 2))
+        weight_node = new_parameter(
+            module,
+            path,
+            weight * factor,
+            reader,
+            trainable=trains(weight),
+            untrained=untrained(module, reader.args[1], node.args[1]),
+        )
+        bias_node = new_parameter(
+            module,
+            name,
+            new_bias.float(),
+            reader,
+            trainable=trains(bias if bias is not None else beta if beta is not None else weight),
+            untrained=untrained(module, argument(reader, 2), node.args[2]),
+        )
     reader.args = (reader.args[0], weight_node, bias_node)
     replace_norm(module, node, source)

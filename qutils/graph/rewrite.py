@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 import torch
-from torch import nn
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
@@ -15,16 +13,11 @@ from qutils.graph.pools import rewrite_pools
 
 #: What only picks or arranges values: ``clip(move(x)) = move(clip(x))``.
 _MOVES = ("max_pool1d", "max_pool2d", "max_pool3d", "flatten", "reshape")
-#: What only arranges the values of a tensor, whatever they are.
-_ARRANGES = frozenset(
-    {"view", "_unsafe_view", "reshape", "flatten", "squeeze", "unsqueeze", "permute", "transpose"}
-)
 
 
 def rewrite(module: GraphModule) -> None:
     """Apply every rewrite to ``module``, in place (it is the capture's own copy)."""
     rewrite_pools(module)
-    _arrange_parameters(module)
     _replace_splits(module)
     _replace_silu(module)
     _linear_on_rows(module)
@@ -33,28 +26,6 @@ def rewrite(module: GraphModule) -> None:
     _replace_clamp_at_zero(module)
     _hoist_clips(module)
     _channels_last(module)
-
-
-def _arrange_parameters(module: GraphModule) -> None:
-    """``gamma.view(1, -1, 1, 1)`` becomes a parameter of that shape, under the same name."""
-    reads = Counter(str(node.target) for node in module.graph.nodes if node.op == "get_attr")
-    for node in list(module.graph.nodes):
-        source = node.args[0] if op_name(node) in _ARRANGES else None
-        if not isinstance(source, Node) or source.op != "get_attr":
-            continue
-        if (len(source.users), reads[str(source.target)], len(node.all_input_nodes)) != (1, 1, 1):
-            continue  # read elsewhere as well, or moved by sizes that are computed
-        path, _, name = str(source.target).rpartition(".")
-        owner = module.get_submodule(path)
-        old = getattr(owner, name)
-        with torch.no_grad():
-            new = node.target(old, *node.args[1:], **node.kwargs).clone()
-        if isinstance(old, nn.Parameter):
-            new = nn.Parameter(new, requires_grad=old.requires_grad)
-        setattr(owner, name, new)
-        source.meta = {**source.meta, "val": node.meta["val"]}
-        node.replace_all_uses_with(source)
-        module.graph.erase_node(node)
 
 
 def _linear_on_rows(module: GraphModule) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from qutils.errors import InvalidInputError
 from qutils.feed import Pictures, Samples
+from qutils.qat.frozen import Frozen, frozen_parts, require_some_left, warn_of_untrained
 from qutils.qat.trainable import trainable
 from qutils.schemes import Recipe
 from qutils.simulate import FakeQuantize, SimulatedModel
@@ -36,6 +37,7 @@ def finetune(
     seed: int = 0,
     loss: Loss | None = None,
     teacher: nn.Module | None = None,
+    frozen: Collection[str] | None = None,
     resume: Path | None = None,
     progress: bool = True,
     on_step: Callable[[Step, SimulatedModel], None] | None = None,
@@ -47,6 +49,12 @@ def finetune(
     ``RANGE_RATE * learning_rate * scale``, so that ranges of every magnitude learn alike.
     The result's ``curve`` is its learning curve.
 
+    What was frozen (``requires_grad=False``) when the model was calibrated stays to the bit, and
+    with it the scales of frozen weights and of what frozen layers compute. A BatchNorm folded into
+    a frozen weight leaves it alone though the BatchNorm itself is not frozen, which a warning
+    says; the layer's bias then learns what the BatchNorm's would. Only where a frozen layer's
+    int32 bias would overflow does the scale of its weight grow.
+
     Args:
         data: a ``zoo.Split`` (shuffled and augmented), or batches ``(x, y)`` of a DataLoader or a
             list, one a step, as they come: only one is in memory at a time.
@@ -57,6 +65,8 @@ def finetune(
         teacher: a float model (a copy is taken) whose softened outputs the student also follows;
             the loss is then the mean of ``loss`` and ``KL(teacher || student)``. Costs one
             forward a step.
+        frozen: names of parameters or modules that stay, in place of what was frozen at
+            calibration; ``()`` trains all.
         resume: where an interrupted run continues from, if it was one of this start, loss and
             teacher.
         on_step: called after every step with the model being trained, to look at it: a
@@ -64,12 +74,16 @@ def finetune(
 
     Raises:
         InvalidInputError: no data, fewer pictures than a batch, labels that are no classes of the
-            model, ``batch_size`` beside batches, or a loss of NaN or Inf.
+            model, ``batch_size`` beside batches, all parameters frozen, an unknown name to freeze,
+            or a loss of NaN or Inf.
     Source: Esser et al. 2020 (LSQ), arXiv:1902.08153; Nagel et al. 2021, section 4;
         Hinton et al. 2015 for the teacher.
     """
     _check(sim, data, batch_size)
     rate = default_rate(sim.recipe) if learning_rate is None else learning_rate
+    stays = frozen_parts(sim, frozen)
+    require_some_left(sim, stays)
+    warn_of_untrained(sim, stays)
     student = sim.copy()
     plan = Plan(
         epochs=epochs,
@@ -80,7 +94,7 @@ def finetune(
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     student.to(device)
-    optimizer = torch.optim.Adam(groups(student, rate))
+    optimizer = torch.optim.Adam(groups(student, rate, stays))
     follow = None
     if teacher is not None:
         follow = _Distillation(copy.deepcopy(teacher).to(device).eval(), loss or CrossEntropy())
@@ -92,13 +106,14 @@ def finetune(
             optimizer,
             loss=follow or loss,
             resume=resume,
-            key=_digest(sim, teacher, loss),
+            key=_digest(sim, teacher, loss, stays),
             label=f"QAT {sim.recipe.label}",
             progress=progress,
             on_step=None if on_step is None else lambda step: on_step(step, student),
         )
     student.cpu().eval().requires_grad_(False)
     student.fit_biases()
+    student.captured.freeze(stays.parameters)
     student.curve = (*sim.curve, *curve)
     return student
 
@@ -133,17 +148,23 @@ def default_rate(recipe: Recipe) -> float:
     return LEARNING_RATE * 2.0 ** -max(0, bits - COARSE_BITS)
 
 
-def groups(sim: SimulatedModel, learning_rate: float) -> list[dict[str, object]]:
+def groups(
+    sim: SimulatedModel, learning_rate: float, frozen: Frozen | None = None
+) -> list[dict[str, object]]:
     """Parameter groups: weights and biases, each range by its own size; marks what is trained.
 
-    The network's input range stays: pixels do not move. So do ranges that a kernel fixes. A zero
-    point is trained only where the range reaches below zero; behind a ReLU it has nothing to learn.
+    What is ``frozen`` is in no group, so that no optimizer moves or decays it; None takes what the
+    model's owner froze. The network's input range stays: pixels do not move. So do ranges that a
+    kernel fixes. A zero point is trained only where the range reaches below zero; behind a ReLU it
+    has nothing to learn.
     """
+    frozen = frozen_parts(sim) if frozen is None else frozen
+    sim.requires_grad_(False)
     ranges: list[dict[str, object]] = []
-    own: set[int] = set()
     for quantizer in sim.quantizers.values():
-        own |= {id(quantizer.scale), id(quantizer.zero_point)}
         if quantizer.site.role == "boundary" or quantizer.site.fixed is not None:
+            continue
+        if quantizer.site.name in frozen.sites:
             continue
         rate = RANGE_RATE * learning_rate
         quantizer.scale.requires_grad_(True)
@@ -154,9 +175,12 @@ def groups(sim: SimulatedModel, learning_rate: float) -> list[dict[str, object]]
             quantizer.zero_point.requires_grad_(True)
             levels = quantizer.scheme.qmax - quantizer.scheme.qmin
             ranges.append({"params": [quantizer.zero_point], "lr": rate * levels})
-    weights = [p for p in sim.parameters() if id(p) not in own]
-    for parameter in weights:
+    network = dict(sim.captured.module.named_parameters())
+    weights = [
         parameter.requires_grad_(True)
+        for name, parameter in sim.graph_module.named_parameters()
+        if name in network and name not in frozen.parameters
+    ]
     return [{"params": weights, "lr": learning_rate}, *ranges]
 
 
@@ -165,10 +189,16 @@ def _learns_zero_point(quantizer: FakeQuantize) -> bool:
     return bool(inside) and not quantizer.scheme.symmetric
 
 
-def _digest(sim: SimulatedModel, teacher: nn.Module | None, loss: Loss | None) -> str:
-    """SHA-256 of what a run starts from: recipe, target, quantizers, weights, loss and teacher."""
+def _digest(
+    sim: SimulatedModel, teacher: nn.Module | None, loss: Loss | None, frozen: Frozen
+) -> str:
+    """SHA-256 of what a run starts from: recipe, target, quantizers, weights, loss and teacher.
+
+    What stays frozen counts as well.
+    """
     named = None if loss is None else getattr(loss, "__qualname__", type(loss).__qualname__)
-    start = (sim.recipe, sim.target.name, list(sim.quantizers), named)
+    stays = sorted(frozen.parameters)
+    start = (sim.recipe, sim.target.name, list(sim.quantizers), named, *stays)
     digest = hashlib.sha256(repr(start).encode())
     for model in (sim, teacher):
         state = model.state_dict() if model is not None else {}

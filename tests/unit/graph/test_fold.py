@@ -114,7 +114,7 @@ def b(n):
     [
         (
             Net(
-                lambda net, x: net.norm(F.conv2d(x, net.conv.weight, net.b * 2)),
+                lambda net, x: net.norm(F.conv2d(x, net.conv.weight, net.b * x.sum())),
                 conv=conv(),
                 b=b(8),
                 norm=nn.BatchNorm2d(8),
@@ -123,7 +123,7 @@ def b(n):
         ),
         (
             Net(
-                lambda net, x: F.batch_norm(net.conv(x), net.mean, net.variance, net.b * 3),
+                lambda net, x: F.batch_norm(net.conv(x), net.mean, net.variance, net.b * x.sum()),
                 conv=conv(),
                 b=b(8),
                 mean=torch.ones(8),
@@ -133,7 +133,7 @@ def b(n):
         ),
         (
             Net(
-                lambda net, x: F.batch_norm(net.conv(x), net.mean, net.b.exp()),
+                lambda net, x: F.batch_norm(net.conv(x), net.mean, net.b.exp() * x.sum().exp()),
                 conv=conv(),
                 b=b(8),
                 mean=torch.ones(8),
@@ -142,7 +142,7 @@ def b(n):
         ),
         (
             Net(
-                lambda net, x: F.linear(net.norm(x.mean((2, 3))), net.head.weight, net.b + 1),
+                lambda net, x: F.linear(net.norm(x.mean((2, 3))), net.head.weight, net.b + x.sum()),
                 norm=nn.BatchNorm1d(3),
                 head=nn.Linear(3, 5),
                 b=b(5),

@@ -15,6 +15,7 @@ from tests.unit.graph.networks.flows import FLOWS
 from tests.unit.graph.networks.joins import JOINS
 from tests.unit.graph.networks.layers import LAYERS, ten_lines
 from tests.unit.graph.networks.refused import REFUSED
+from tests.unit.graph.networks.weights import WEIGHTS, Standardized
 
 __all__ = [
     "EVERYDAY",
@@ -23,9 +24,11 @@ __all__ = [
     "LAYERS",
     "NETWORKS",
     "REFUSED",
+    "WEIGHTS",
     "ZOO",
     "Net",
     "Network",
+    "Standardized",
     "conv",
     "graph_of",
     "linear",
@@ -35,7 +38,7 @@ __all__ = [
 ]
 
 #: Everything here is captured, simulated and (unless it says so elsewhere) exported in integers.
-NETWORKS: dict[str, Network] = LAYERS | FLOWS | EVERYDAY | JOINS
+NETWORKS: dict[str, Network] = LAYERS | FLOWS | EVERYDAY | JOINS | WEIGHTS
 
 #: The models of the zoo, untrained.
 ZOO = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
 
 from tests.unit.graph.networks.base import Net, Network, conv, head_on, linear
 
@@ -51,11 +50,13 @@ REFUSED: dict[str, tuple[Network, str]] = {
         Network(lambda: nn.Sequential(linear(6, 5), nn.ReLU(), nn.BatchNorm1d(5)), (6,)),
         "aten.batch_norm in module '2'",
     ),
-    "gamma-computed": (  # folding would drop it
+    "gamma-computed": (  # from the input: folding would drop it
         Network(
             lambda: Net(
                 lambda net, x: net.head(
-                    F.batch_norm(net.conv(x), net.mean, net.variance, net.gamma * 3).flatten(1)
+                    F.batch_norm(net.conv(x), net.mean, net.variance, net.gamma * x.sum()).flatten(
+                        1
+                    )
                 ),
                 conv=conv(),
                 head=linear(),
@@ -87,7 +88,10 @@ REFUSED: dict[str, tuple[Network, str]] = {
         ),
         "aten.log_softmax in module 'log_softmax'",
     ),
-    "weight-norm": (Network(lambda: nn.Sequential(weight_norm(conv()))), "aten._weight_norm in"),
+    "weight-computed": (
+        head_on(lambda net, x: F.conv2d(x, net.conv.weight * x.sum(), padding=1)),
+        "aten.conv2d in module 'conv2d'",
+    ),
     "group-norm": (
         Network(lambda: nn.Sequential(conv(), nn.GroupNorm(2, 8))),
         "aten.group_norm in module '1'",
