@@ -215,7 +215,7 @@ def _images(read: DataYaml, split: str, root: Path) -> tuple[Path, ...]:
             raise DataError(f"{read.path}: {split} is {text!r}: give a folder or a .txt list")
         place, taken = _place(root, text)
         if taken != text:
-            read.notes.append(f"'{split}: {text}' is read as '{taken}': the other does not exist")
+            read.notes.append(f"'{split}: {text}' is read as '{taken}': no such folder")
         if place.is_dir():  # links to folders are followed, hidden files are not read
             found += glob.glob(f"{glob.escape(str(place))}/**/*.*", recursive=True)
         elif place.is_file() and place.suffix.lower() not in PICTURES:

@@ -76,30 +76,23 @@ def read_labels(path: Path, classes: int | None = None, keypoints: int = 0) -> L
     """
     if not path.is_file():
         return None
-    found: dict[bytes, Row] = {}
-    lines = polygons = outside = cut = 0
-    for number, line in _lines(path):
-        words = line.split()
+    lines = _lines(path)
+    found: dict[bytes, list[float]] = {}
+    for number, line in lines:
         try:
-            values = [float(word) for word in words]
-        except ValueError:
-            problem, row = "not numbers: class x y width height, as shares of the picture", None
-        else:
-            if keypoints and len(values) == 5 + keypoints:
-                values, cut = values[:5], cut + 1
-            row = _box(values)
-            problem = _problem(words[0], values, row, classes)
-        if problem or row is None:
-            raise DataError(f"{path}, line {number} ({line.strip()[:60]}): {problem}")
-        lines += 1
-        key = np.array(values, np.float32).tobytes()
-        if key not in found:
-            found[key] = row
-            polygons += len(values) > 5
-            outside += _reaches_out(row)
-    boxes = tuple(found.values())
-    mixed = 0 < polygons < len(boxes)
-    return Labels(boxes, polygons, lines - len(boxes), outside, mixed or cut > 0)
+            values = _values(line.split(), classes, keypoints)
+        except ValueError as problem:
+            raise DataError(f"{path}, line {number} ({line.strip()[:60]}): {problem}") from None
+        found.setdefault(np.array(values, np.float32).tobytes(), values)
+    boxes = tuple(_box(values) for values in found.values())
+    polygons = sum(len(values) > 5 for values in found.values())
+    return Labels(
+        boxes,
+        polygons,
+        duplicates=len(lines) - len(boxes),
+        outside=sum(map(_reaches_out, boxes)),
+        rewritten=0 < polygons < len(boxes) or (keypoints > 0 and bool(boxes)),
+    )
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -113,32 +106,37 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
-def _box(values: Sequence[float]) -> Row | None:
-    """The box of a line, around its outline if it has one; None of other counts of numbers."""
+def _values(words: Sequence[str], classes: int | None, keypoints: int) -> list[float]:
+    """Class and numbers of a line; ValueError says what is wrong with it."""
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        raise ValueError("not numbers: class x y width height, as shares of the picture") from None
+    if keypoints and len(values) == 5 + keypoints:
+        values = values[:5]
+    label, *numbers = values
+    if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
+        raise ValueError(f"{len(numbers)} numbers after the class: give x y width height")
+    if not (0 <= label < (classes or math.inf) and label == int(label)):
+        known = "numbers from 0" if classes is None else f"0..{classes - 1}"
+        raise ValueError(f"class {words[0]} has no name: there are {known}")
+    box = _box(values)[1:]
+    inside = all(-TOLERANCE <= number <= 1 + TOLERANCE for number in box)
+    if not (inside and all(map(math.isfinite, values))):
+        raise ValueError("outside the picture: give shares in 0..1, not pixels")
+    if min(box[2:]) <= 0:
+        raise ValueError("a box without area")
+    return values
+
+
+def _box(values: Sequence[float]) -> Row:
+    """The box of a line, around its outline if it has one."""
     label, *rest = values
     if len(rest) == 4:
         x, y, width, height = rest
         return label, x, y, width, height
-    if len(rest) < 6 or len(rest) % 2:
-        return None
     left, right, top, bottom = min(rest[::2]), max(rest[::2]), min(rest[1::2]), max(rest[1::2])
     return label, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
-
-
-def _problem(word: str, values: Sequence[float], row: Row | None, classes: int | None) -> str:
-    """What is wrong with a line, or nothing."""
-    if row is None:
-        return f"{len(values) - 1} numbers after the class: give x y width height"
-    label, *box = row
-    if not (0 <= label < (classes or math.inf) and label == int(label)):
-        known = "numbers from 0" if classes is None else f"0..{classes - 1}"
-        return f"class {word} has no name: there are {known}"
-    inside = all(-TOLERANCE <= number <= 1 + TOLERANCE for number in box)
-    if not (inside and all(map(math.isfinite, values))):
-        return "outside the picture: give shares in 0..1, not pixels"
-    if min(box[2:]) <= 0:
-        return "a box without area"
-    return ""
 
 
 def _reaches_out(row: Row) -> bool:
