@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,17 @@ class Asked:
         return self.target or fitting[0]
 
 
+def _checked(
+    data: detection.DetectionData, chosen: tuple[Path, ...], followed: tuple[Path, ...], score: bool
+) -> tuple[detection.SplitReport, ...]:
+    """Check all that will be read; labels are needed only to score."""
+    used = data.only("calibration", chosen)
+    if followed:
+        used = used.only("train", followed)
+    reports = used.check("calibration", *(["train"] if followed else []), labels=False)
+    return reports + (used.check("val") if score else ())
+
+
 def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
     """Quantize as asked; yields the lines of the summary.
 
@@ -64,10 +76,15 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
         raise DataError(f"{asked.weights} is missing: correct its path")
     probe_write(asked.out.resolve().parent)
     weights = detection.read_weights(asked.weights)
-    data = detection.find_dataset(asked.data)
-    data.check_names(weights.names, asked.weights)
-    chosen = data.calibration(asked.pictures)
-    data.only("calibration", chosen).check("calibration", *(["val"] if score else []))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the lines below tell the same
+        data = detection.find_dataset(asked.data)
+        data.check_names(weights.names, asked.weights)
+        chosen = data.calibration(asked.pictures)
+        followed = data.pictures("train")[:FOLLOWED] if asked.qat_epochs else ()
+        reports = _checked(data, chosen, followed, score)
+    yield from (f"{data.yaml}: {note}" for note in data.notes)
+    yield from map(str, reports)
     plain = detection.normalized(runtime)
     detector = detection.as_detector(weights, asked.size, asked.head, normalized=plain)
     sim = detection.calibrate_detector(
@@ -79,7 +96,7 @@ def quantize_detector(asked: Asked, *, score: bool) -> Iterator[str]:
         progress=True,
     )
     if asked.qat_epochs:
-        pictures = detection.PictureFiles(data.pictures("train")[:FOLLOWED], asked.size)
+        pictures = detection.PictureFiles(followed, asked.size)
         sim = detection.finetune_detector(sim, detector, pictures, epochs=asked.qat_epochs)
     detection.export_detector(sim, asked.out, weights.names)
     yield f"{asked.out}: {asked.out.stat().st_size:,} bytes, W8A8 for {runtime}"

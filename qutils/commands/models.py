@@ -41,6 +41,7 @@ def read_model(spec: str, weights: Path | None = None, example: Tensor | None = 
             f"{spec} is no model of the zoo ({', '.join([*zoo.MODELS, *zoo.PRETRAINED])}): name a "
             "file and what in it makes the model, as path/to/file.py:NAME, or a float ONNX file, "
             "as path/to/net.onnx"
+            + (" (qutils detector takes the .pt files of YOLO)" if spec.endswith(".pt") else "")
         )
     model = _own_model(spec) if is_own(spec) else zoo.load(spec, pretrained=weights is None)
     if weights is not None:

@@ -81,6 +81,11 @@ class Request:
             MissingPackageError: what writes or runs the file is not installed.
             DataError: a folder cannot be written.
         """
+        if self.data is not None and Path(self.data).suffix in (".yaml", ".yml"):
+            raise InvalidInputError(
+                f"--data is {self.data}, which is the YAML of detection data. Detectors have their "
+                f"own command: qutils detector {self.model} {self.out or 'OUT'} --data {self.data}"
+            )
         if self.simulate_only == (self.out is not None):
             raise InvalidInputError(
                 f"name a file to write ({self._endings}), or give --simulate-only to write none "

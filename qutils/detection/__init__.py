@@ -14,10 +14,11 @@ Ultralytics (AGPL-3.0) is an optional extra, ``make detection``; it is imported 
 that needs it, in ``qutils.detection.ultralytics`` alone.
 """
 
-from qutils.detection.dataset import DetectionData, boxes_of, read_detection_data
+from qutils.detection.dataset import DetectionData, read_detection_data
 from qutils.detection.detector import DECODE, Detector
 from qutils.detection.generate import ShapesPlan, generate_shapes, scenes
 from qutils.detection.graphs import trace_detector
+from qutils.detection.labels import boxes_of
 from qutils.detection.parts import PARTS, OneScale, part_of, rounded_only
 from qutils.detection.predict import EndToEnd, PictureFiles, Prediction, read_pictures
 from qutils.detection.qat import finetune_detector
@@ -36,6 +37,7 @@ from qutils.detection.reference import (
 )
 from qutils.detection.shapes import SHAPES, Box, Scene
 from qutils.detection.source import find_dataset
+from qutils.detection.split_report import SplitReport
 from qutils.detection.ultralytics import (
     HEADS,
     Scores,
@@ -62,6 +64,7 @@ __all__ = [
     "Scene",
     "Scores",
     "ShapesPlan",
+    "SplitReport",
     "Training",
     "Weights",
     "as_detector",

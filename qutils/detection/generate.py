@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from qutils.detection.shapes import SHAPES, Scene, draw_scene
 from qutils.errors import DataError, InvalidInputError
+from qutils.images import open_image
 from qutils.zoo import natural_pictures
 from qutils.zoo.natural import MOST
 
@@ -75,7 +76,7 @@ def _backgrounds(size: int) -> tuple[Image.Image, ...]:
     """Regions of the natural pictures that come with packages, RGB, ``size`` pixels square."""
     found = []
     for photograph in natural_pictures(MOST).members:
-        with Image.open(photograph.path) as image:
+        with open_image(photograph.path) as image:
             left, upper, right, lower = photograph.region
             corners = (left * image.width, upper * image.height)
             opposite = (right * image.width, lower * image.height)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from qutils.detection.nms import surest
-from qutils.errors import DataError
+from qutils.images import read_rgb
 from qutils.runtimes import Runtime
 
 #: Pictures that are computed, or read, at once.
@@ -93,11 +93,7 @@ def read_pictures(paths: Sequence[Path], size: int) -> Tensor:
 
 
 def _letterboxed(path: Path, size: int) -> Tensor:
-    try:
-        with Image.open(path) as image:
-            picture = ImageOps.exif_transpose(image).convert("RGB")  # turned as cameras mark it
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is no picture that can be read: remove or replace it") from error
+    picture = read_rgb(path)
     scale = size / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)
     if picture.size != (width, height):

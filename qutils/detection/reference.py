@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from qutils.detection import process, ultralytics
-from qutils.detection.dataset import DetectionData, label_file
+from qutils.detection.dataset import DetectionData
+from qutils.detection.labels import label_file
 from qutils.detection.links import write_yaml
 from qutils.detection.miniature import architecture
 from qutils.errors import DataError, InvalidInputError, UnsupportedError, unknown_name
@@ -156,8 +157,9 @@ def _trained(network: str, data: DetectionData, work: Path, training: Training, 
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         write_text(work / "made.json", made)
+    used = replace(data, splits={split: data.pictures(split) for split in ("train", "val")})
     options = {
-        "data": str(write_yaml(data, work)),
+        "data": str(write_yaml(used, work)),
         "project": str(work),
         "name": "run",
         **training.options,
@@ -279,8 +281,7 @@ def export_reference(
         copied = shutil.copy(weights, work / weights.name)
         options: dict[str, Any] = {"start": str(copied), "format": form.name, "imgsz": size}
         if data is not None:
-            chosen = data.only("val", data.pictures(split))
-            options |= {"quantize": 8, "data": str(write_yaml(chosen, work))}
+            options |= {"quantize": 8, "data": str(write_yaml(data.alone(split), work))}
         made = Path(process.EXPORTS.run("export", options, work))
         target = folder / made.name
         if target.is_dir():

@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -29,7 +29,14 @@ from qutils.detection.dataset import DetectionData, read_detection_data
 from qutils.detection.detector import Detector, Layer
 from qutils.detection.links import write_yaml
 from qutils.detection.nms import nms
-from qutils.errors import DataError, InvalidInputError, UnsupportedError, known_names, not_installed
+from qutils.errors import (
+    DataError,
+    InvalidInputError,
+    MissingPackageError,
+    UnsupportedError,
+    known_names,
+    not_installed,
+)
 
 INSTALL = "make detection"
 #: Which of the two heads of an end-to-end network is used; YOLO11 has the first alone.
@@ -228,11 +235,14 @@ def score(
 
     Args:
         end_to_end: predictions ``[N, K, 6]`` that need no suppression.
+
+    Raises:
+        DataError: a label is invalid, or the loader leaves a picture out.
     """
     library()
     val = importlib.import_module("ultralytics.models.yolo.detect.val")
     with tempfile.TemporaryDirectory() as folder:
-        path = write_yaml(data.only("val", data.pictures(split)), Path(folder))
+        path = write_yaml(data.alone(split), Path(folder))
         options = {"data": str(path), "imgsz": size, "batch": batch, "plots": False, "rect": False}
         judge = val.DetectionValidator(
             args={**options, "workers": 0, "device": "cpu", "task": "detect", "mode": "val"},
@@ -240,7 +250,11 @@ def score(
         )
         judge.data = importlib.import_module("ultralytics.data.utils").check_det_dataset(str(path))
         judge.device, judge.stride, judge.training = torch.device("cpu"), 32, False
-        judge.dataloader = judge.get_dataloader(judge.data["val"], batch)
+        try:
+            judge.dataloader = judge.get_dataloader(judge.data["val"], batch)
+        except RuntimeError as error:  # it leaves out all of them
+            raise DataError(f"Ultralytics reads no image of {data.yaml}: {error}") from error
+        _refuse_left_out(judge.dataloader.dataset.im_files, data.pictures(split))
         judge.init_metrics(_Named(dict(enumerate(data.names)), end_to_end))
         for pictures in map(judge.preprocess, judge.dataloader):
             with torch.no_grad():
@@ -250,6 +264,17 @@ def score(
     box = judge.metrics.box
     per_class = tuple(100 * float(ap) for ap in box.maps)
     return Scores(100 * float(box.map50), 100 * float(box.map), per_class, int(judge.seen))
+
+
+def _refuse_left_out(read: Sequence[str], pictures: Sequence[Path]) -> None:
+    """Raise DataError where the loader left pictures out; links are named by their number."""
+    taken = {int(Path(path).stem) for path in read}
+    left = [picture for number, picture in enumerate(pictures) if number not in taken]
+    if left:
+        raise DataError(
+            f"Ultralytics leaves out {len(left):,} of {len(pictures):,} images that are scored, "
+            f"the first is {left[0]}. Remove or replace them."
+        )
 
 
 @dataclass
@@ -271,6 +296,15 @@ def suppressed(
 
 
 # Datasets -----------------------------------------------------------------------------------------
+
+
+def datasets_folder() -> Path | None:
+    """The folder of datasets in the package's settings; None where it is not installed."""
+    try:
+        library()
+    except MissingPackageError:
+        return None
+    return Path(importlib.import_module("ultralytics.utils").DATASETS_DIR)
 
 
 def named_dataset(name: str) -> DetectionData:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from qutils.errors import DataError, InvalidInputError
-from qutils.zoo.preprocessing import Preprocessing, check_depth
+from qutils.images import UnreadableImageError, check_depth, open_image
+from qutils.zoo.preprocessing import Preprocessing
 
 #: Photographs in one batch: 6 MB of input at 224x224, and some 25 MB of activations a photograph.
 BATCH = 10
@@ -38,14 +38,8 @@ class Photograph:
         Raises:
             DataError: no picture, or a truncated one; names the file.
         """
-        try:
-            with warnings.catch_warnings(), Image.open(self.path) as image:
-                warnings.simplefilter("ignore")  # about size and metadata; errors are raised
-                return preprocessing.crop(self._cut(image))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(
-                f"{self.path} cannot be read: {_reason(error)}. Remove or replace it."
-            ) from error
+        with open_image(self.path) as image:
+            return preprocessing.crop(self._cut(image))
 
     def _cut(self, image: Image.Image) -> Image.Image:
         if self.region == _WHOLE:
@@ -60,17 +54,9 @@ class Photograph:
         Raises:
             DataError: no picture, or one of more than 8 bits a channel.
         """
-        try:
-            with warnings.catch_warnings(), Image.open(self.path) as image:
-                warnings.simplefilter("ignore")
-                check_depth(image)
-                return image.size
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{self.path}: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return "not a picture" if isinstance(error, UnidentifiedImageError) else str(error)
+        with open_image(self.path) as image:
+            check_depth(image)
+            return image.size
 
 
 def refuse_damaged(members: Sequence[Photograph], read: Callable[[Photograph], object]) -> None:
@@ -79,8 +65,8 @@ def refuse_damaged(members: Sequence[Photograph], read: Callable[[Photograph], o
     for one in members:
         try:
             read(one)
-        except DataError as error:
-            amiss.append(str(error))
+        except UnreadableImageError as error:
+            amiss.append(f"{error.path}: {error.reason}")
     if amiss:
         listed = "; ".join(amiss[:NAMED]) + ("; ..." if len(amiss) > NAMED else "")
         raise DataError(

@@ -11,10 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from qutils.errors import InvalidInputError
+from qutils.images import check_depth
 
 #: Means and standard deviations of red, green and blue over ImageNet, pixels scaled to [0, 1].
 #: Source: the pretrained models of torchvision, which most published weights follow.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: Pixels of the largest image that is resized as a whole: 48 MB as RGB. Of larger ones, as long and
+#: narrow ones become, the centre alone is made; Pillow then rounds in another order.
+MOST_RESIZED = 2**24
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,28 @@ class Preprocessing:
         check_depth(image)
         image = image.convert("RGB" if len(self.mean) == 3 else "L")
         scale = self.short_side / min(image.size)
-        if scale != 1.0:
-            width, height = (max(self.short_side, round(side * scale)) for side in image.size)
-            image = image.resize((width, height), Image.Resampling.BICUBIC)
-        left, top = (image.width - self.width) // 2, (image.height - self.height) // 2
-        image = image.crop((left, top, left + self.width, top + self.height))
+        width, height = (max(self.short_side, round(side * scale)) for side in image.size)
+        left, top = (width - self.width) // 2, (height - self.height) // 2
+        region = left, top, left + self.width, top + self.height
+        if width * height > MOST_RESIZED:
+            image = self._resized_region(image, (width, height), region)
+        else:
+            if scale != 1.0:
+                image = image.resize((width, height), Image.Resampling.BICUBIC)
+            image = image.crop(region)
         pixels = torch.from_numpy(np.array(image))
         return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
+
+    def _resized_region(
+        self, image: Image.Image, size: tuple[int, int], region: tuple[int, int, int, int]
+    ) -> Image.Image:
+        """Return ``region`` of the image resized to ``size``, without making the rest of it."""
+        across, down = image.width / size[0], image.height / size[1]
+        left, right = (min(x * across, image.width) for x in region[::2])
+        top, bottom = (min(y * down, image.height) for y in region[1::2])
+        return image.resize(
+            (self.width, self.height), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
+        )
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Pixels to network input, ``(x / 255 - mean) / std``: uint8 -> float32 ``[N, C, H, W]``.
@@ -127,9 +146,3 @@ class Preprocessing:
             f"short side {self.short_side}, centre {self.height}x{self.width}, "
             f"(x / 255 - {mean}) / {std}"
         )
-
-
-def check_depth(image: Image.Image) -> None:
-    """Raise ValueError if a picture's values have more than 8 bits."""
-    if image.mode.startswith(("I", "F")):
-        raise ValueError("its values have more than 8 bits; save it with 8 bits a channel")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from qutils.detection import read_detection_data
-from qutils.detection.dataset import label_file
+from qutils.detection.labels import label_file
 from qutils.errors import DataError, InvalidInputError
 from tests.unit.detection.tiny import NAMES, write_data, write_label, write_picture
 
@@ -219,15 +219,14 @@ LINES = {
     "pixels": ("1 320 240 64 64", "outside the picture: give shares"),
     "negative": ("1 -0.1 0.5 0.2 0.2", "outside the picture"),
     "not-a-number": ("1 nan 0.5 0.2 0.2", "outside the picture"),
-    "reaches-outside": ("1 0.9 0.5 0.4 0.2", "reaches outside the picture: clip it"),
     "class-without-name": ("3 0.5 0.5 0.2 0.2", r"class 3 has no name: there are 0\.\.2"),
     "class-negative": ("-1 0.5 0.5 0.2 0.2", "class -1 has no name"),
     "class-half": ("0.5 0.5 0.5 0.2 0.2", "class 0.5 has no name"),
     "class-nan": ("nan 0.5 0.5 0.2 0.2", "class nan has no name"),
     "class-inf": ("inf 0.5 0.5 0.2 0.2", "class inf has no name"),
     "words": ("disk 0.5 0.5 0.2 0.2", "not numbers: class x y width height"),
-    "three-numbers": ("1 0.5 0.5 0.2", "3 numbers behind the class"),
-    "five-numbers": ("1 0.5 0.5 0.2 0.2 0.9", "5 numbers behind the class"),
+    "three-numbers": ("1 0.5 0.5 0.2", "3 numbers after the class"),
+    "five-numbers": ("1 0.5 0.5 0.2 0.2 0.9", "5 numbers after the class"),
     "no-width": ("1 0.5 0.5 0 0.2", "without area"),
 }
 
@@ -248,7 +247,7 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path, content):
     data = read_detection_data(write_data(tmp_path))
     path = data.pictures("train")[1]
     path.write_bytes(path.read_bytes()[:200] if content == "torn" else content)
-    with pytest.raises(DataError, match="remove or replace it") as error:
+    with pytest.raises(DataError, match="Remove or replace it") as error:
         data.check("train")
     assert str(path) in str(error.value)
 

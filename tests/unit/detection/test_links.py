@@ -4,7 +4,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from qutils.detection.dataset import DetectionData, label_file
+from qutils.detection.dataset import DetectionData
+from qutils.detection.labels import label_file
 from qutils.detection.links import write_yaml
 
 

@@ -117,7 +117,7 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path, content):
     good, bad = write_picture(tmp_path / "good.png", 0), tmp_path / "bad.png"
     if content is not None:
         bad.write_bytes(content)
-    with pytest.raises(DataError, match="remove or replace it") as error:
+    with pytest.raises(DataError, match="Remove or replace it") as error:
         d.read_pictures([good, bad], 32)
     assert str(bad) in str(error.value)
 

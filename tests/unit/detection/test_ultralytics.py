@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from qutils import detection as d
-from qutils.detection.dataset import label_file
+from qutils.detection.labels import label_file
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.runtimes import load
 from qutils.schemes import Recipe

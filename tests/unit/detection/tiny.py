@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from qutils import detection as d
 from qutils.calibration import Observation
-from qutils.detection.dataset import label_file
 from qutils.detection.detector import Layer
+from qutils.detection.labels import label_file
 
 SIZE, BINS, CLASSES, STRIDES = (32, 32), 4, 3, (4, 8)
 PLACES = 8 * 8 + 4 * 4

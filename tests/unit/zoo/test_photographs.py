@@ -124,7 +124,7 @@ def test_hidden_and_other_files_are_left_out(flat: Path) -> None:
 def test_files_that_are_no_pictures_are_counted_and_named(flat: Path) -> None:
     for i in range(5):
         (flat / f"bad{i}.jpg").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"5 of 12 pictures cannot be read \(.*bad0.jpg: not a pic"):
+    with pytest.raises(DataError, match=r"5 of 12 pictures cannot be read \(.*bad0.jpg: not an im"):
         read_photographs(flat, GREY)
 
 

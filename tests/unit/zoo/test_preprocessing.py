@@ -10,6 +10,7 @@ from PIL import Image
 from qutils import zoo
 from qutils.errors import InvalidInputError
 from qutils.zoo import Preprocessing
+from qutils.zoo import preprocessing as resizing
 
 
 def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -39,6 +40,29 @@ def test_short_side_is_resized_and_the_aspect_kept() -> None:
     resized = image.resize((384, 256), Image.Resampling.BICUBIC).crop((80, 16, 304, 240))
     expected = np.asarray(resized).transpose(2, 0, 1)
     np.testing.assert_array_equal(Preprocessing(224, 256).crop(image).numpy(), expected)
+
+
+@pytest.mark.parametrize("size", [(500, 333), (33, 400), (300, 300), (7, 90)])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_making_the_centre_alone_gives_the_same_pixels(monkeypatch, size, bands) -> None:
+    preprocessing = Preprocessing((24, 32), 40, mean=(0.5,) * bands, std=(0.5,) * bands)
+    image = picture(3, 3).resize(size)  # smooth: overshoots are cut off in another order
+    whole = preprocessing.crop(image)
+    monkeypatch.setattr(resizing, "MOST_RESIZED", 0)
+    alone = preprocessing.crop(image)
+    assert (whole.int() - alone.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000)], ids=["wide", "tall"])
+def test_a_narrow_image_is_resized_within_its_bound(monkeypatch, size) -> None:
+    made = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda one, to, *a, **k: made.append(to) or resize(one, to, *a, **k)
+    )
+    pixels = Preprocessing().crop(Image.new("RGB", size, (1, 2, 3)))
+    assert made == [(224, 224)]
+    assert pixels.flatten(1).unique(dim=1).tolist() == [[1], [2], [3]]
 
 
 def test_published_normalization_is_exact() -> None:
