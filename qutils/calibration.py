@@ -18,6 +18,7 @@ from qutils.affine import qparams
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement, Site, Target, capture, place, target
 from qutils.graph.nodes import stored
+from qutils.graph.signature import Batch, samples_in
 from qutils.observers.rows import Rows
 from qutils.observers.statistic import Statistic
 from qutils.schemes import Recipe, Scheme
@@ -50,7 +51,7 @@ class Observation:
         statistics = {name: Statistic(name=name) for name in self.statistics}
         return replace(self, statistics=statistics, pictures=0)
 
-    def extended(self, batches: Iterable[Any] | Tensor, *, progress: bool = False) -> Observation:
+    def extended(self, batches: Iterable[Any] | Batch, *, progress: bool = False) -> Observation:
         """What is kept after further pictures; this observation stays as it is.
 
         For lists of batches, ``kept.extended(a).extended(b)`` keeps what ``kept.extended(a + b)``
@@ -67,10 +68,9 @@ class Observation:
         pictures = self.pictures
         with tqdm(desc="calibration", unit=" pictures", disable=not progress) as bar:
             for batch in inputs_of(batches):
-                self.captured.check(batch)
-                watcher.run(batch)
-                pictures += len(batch)
-                bar.update(len(batch))
+                watcher.run(*self.captured.signature.arguments(batch))
+                pictures += samples_in(batch)
+                bar.update(samples_in(batch))
         return replace(self, statistics=statistics, pictures=pictures)
 
     def rows(self, site: Site, scheme: Scheme) -> Rows:
@@ -140,7 +140,7 @@ def scheme_of(site: Site, recipe: Recipe) -> Scheme:
 
 def observe(
     model: nn.Module,
-    batches: Iterable[Any] | Tensor,
+    batches: Iterable[Any] | Batch,
     target_name: str = "onnxruntime",
     *,
     strict: bool = False,
@@ -153,7 +153,9 @@ def observe(
     number of batches.
 
     Args:
-        batches: batches ``x [B, ...]`` or ``(x, label)``, or one tensor of all pictures.
+        batches: batches ``x [B, ...]`` or ``(x, label)``, or one tensor of all pictures. A network
+            with several inputs, or with integer ones, takes dicts of tensors by the names of its
+            inputs: one dict of all samples, or one a batch.
         strict: refuse operators without an integer kernel, which otherwise stay in float.
         keep_float: modules that stay in float although there are kernels for them.
 
@@ -180,7 +182,7 @@ def observe(
 
 def calibrate(
     model: nn.Module,
-    batches: Iterable[Any] | Tensor,
+    batches: Iterable[Any] | Batch,
     recipe: Recipe | None = None,
     *,
     target: str = "onnxruntime",
@@ -243,27 +245,54 @@ class _Watcher(Interpreter):
             return super().run(*args, **kwargs)
 
 
-def inputs_of(batches: Iterable[Any] | Tensor) -> Iterator[Tensor]:
-    """The pictures of each batch on the CPU, where the graph is; labels dropped."""
+def inputs_of(batches: Iterable[Any] | Batch) -> Iterator[Batch]:
+    """The inputs of each batch on the CPU, where the graph is; labels dropped."""
     if isinstance(batches, Tensor):
         if batches.ndim == 0:
             raise InvalidInputError("calibration pictures are a single number: give [N, ...]")
         batches = torch.split(batches, CHUNK) if batches.numel() else ()
-    if isinstance(batches, Mapping) or not _iterable(batches):
+    if isinstance(batches, Mapping):
+        batches = _parts(batches)
+    if not _iterable(batches):
         raise InvalidInputError(
             f"the calibration set is a {type(batches).__name__}: give batches of pictures, or one "
             "tensor [N, ...]"
         )
     for index, batch in enumerate(batches):
+        if isinstance(batch, Mapping):
+            _check_named(batch, f"calibration batch {index}")
+            yield {name: x.detach().cpu() for name, x in batch.items()}
+            continue
         x = batch[0] if isinstance(batch, tuple | list) else batch
         if not isinstance(x, Tensor):
-            holds = f" of {', '.join(map(repr, x))}" if isinstance(x, Mapping) else ""
             raise InvalidInputError(
-                f"calibration batch {index} is a {type(x).__name__}{holds}: "
-                "give tensors or (tensor, label) pairs"
+                f"calibration batch {index} is a {type(x).__name__}: "
+                "give tensors or (tensor, label) pairs, or dicts of tensors by input name"
             )
         if x.numel():
             yield x.detach().cpu()
+
+
+def _parts(samples: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """All samples by input name, in batches."""
+    _check_named(samples, "the calibration set")
+    for start in range(0, samples_in(samples), CHUNK):
+        yield {name: x[start : start + CHUNK] for name, x in samples.items()}
+
+
+def _check_named(batch: Mapping[str, Any], what: str) -> None:
+    if not batch:
+        raise InvalidInputError(f"{what} is an empty dict: give tensors by input name")
+    for name, x in batch.items():
+        if not isinstance(x, Tensor):
+            raise InvalidInputError(
+                f"{what} holds a {type(x).__name__} under {name!r}: give tensors by input name "
+                "(torch.from_numpy(x))"
+            )
+    sizes = {name: len(x) if x.ndim else 0 for name, x in batch.items()}
+    if len(set(sizes.values())) > 1 or 0 in sizes.values():
+        said = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise InvalidInputError(f"{what} holds unequal numbers of samples: {said}")
 
 
 def _iterable(value: object) -> bool:
@@ -274,6 +303,6 @@ def _iterable(value: object) -> bool:
         return False
 
 
-def _chain(first: Tensor, rest: Iterator[Tensor]) -> Iterator[Tensor]:
+def _chain(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:
     yield first
     yield from rest

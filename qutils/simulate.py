@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from qutils.affine import MIN_SCALE, QParams, expand
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Coverage, Placement, Site, Target, coverage
 from qutils.graph.nodes import attribute, float_inputs, op_name
+from qutils.graph.signature import Batch
 from qutils.schemes import Recipe, Scheme
 from qutils.ste import fake_quantize_ste, round_ste
 from qutils.training import Point
@@ -136,9 +137,18 @@ class SimulatedModel(nn.Module):
         """What runs in integer kernels and what stays in float, with the reasons."""
         return coverage(self.captured.module, self.placement)
 
-    def forward(self, x: Tensor) -> Tensor:
-        self.captured.check(x)
-        return cast(Tensor, self.graph_module(x))
+    def forward(self, x: Batch | None = None, **named: Tensor) -> Any:
+        """Return the network's output for a batch: a tensor, or a dict of tensors by name.
+
+        Several inputs are given by name, or as one dict.
+
+        Raises:
+            InvalidInputError: names, shapes or types do not fit.
+        """
+        batch: Batch = named if x is None else x
+        return self.captured.signature.pack(
+            self.graph_module(*self.captured.signature.arguments(batch))
+        )
 
     def copy(self) -> SimulatedModel:
         """An independent copy; training it leaves this one alone."""

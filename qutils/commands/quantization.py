@@ -190,7 +190,7 @@ def _exported(
 def _sizes(sim: SimulatedModel, before: Path, after: Path) -> list[str]:
     """Bytes of both files; of their weights too where the format tells them apart."""
     try:
-        export_float(sim.captured.module, sim.captured.input_shape, before)
+        export_float(sim.captured.module, sim.captured.signature, before)
     except UnsupportedError:  # another format may hold what ONNX has no operators for
         return [f"file: INT8 ({after.suffix}) {after.stat().st_size:,} bytes; no FP32 in ONNX"]
     if after.suffix == before.suffix:

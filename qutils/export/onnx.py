@@ -18,6 +18,7 @@ from qutils.export.integers import drop_unused, keep_integers
 from qutils.export.translate import translate
 from qutils.files import atomic_path
 from qutils.graph.quiet import quiet
+from qutils.graph.signature import Signature
 from qutils.simulate import SimulatedModel
 
 
@@ -32,30 +33,35 @@ def export_onnx(sim: SimulatedModel, path: Path) -> Path:
     Source: ONNX QuantizeLinear / DequantizeLinear; ONNX Runtime's QDQ format.
     """
     sim.target.require_kernels(sim.recipe)
-    return save(to_onnx(convert(sim), sim.captured.input_shape), path)
+    return save(to_onnx(convert(sim), sim.captured.signature), path)
 
 
-def export_float(model: nn.Module, input_shape: tuple[int, ...], path: Path) -> Path:
+def export_float(model: nn.Module, inputs: tuple[int, ...] | Signature, path: Path) -> Path:
     """Write a float model (eval mode, batch dynamic) as ONNX, by the same route.
 
     The caller's model keeps its mode.
+
+    Args:
+        inputs: shape of one sample, or what a captured graph takes and returns
+            (``captured.signature``).
     """
-    return save(to_onnx(copy.deepcopy(model).eval(), input_shape), path)
+    signature = inputs if isinstance(inputs, Signature) else Signature.of(*inputs)
+    return save(to_onnx(copy.deepcopy(model).eval(), signature), path)
 
 
 def to_onnx(
     module: nn.Module,
-    input_shape: tuple[int, ...],
+    signature: Signature,
     rewrite: Callable[[GraphProto], None] = keep_integers,
 ) -> ModelProto:
-    """Translate a module ``[N, *input_shape] -> [N, ...]`` and compact the result.
+    """Translate a module that takes and returns what ``signature`` says; compact the result.
 
     Args:
         rewrite: what the runtime needs changed; ONNX Runtime unless given.
     """
     try:
         with quiet(), contextlib.redirect_stdout(io.StringIO()):  # the exporter prints progress
-            model = translate(module, input_shape)
+            model = translate(module, signature)
     except UnsupportedError:
         raise
     except Exception as error:

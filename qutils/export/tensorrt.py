@@ -27,7 +27,8 @@ def export_tensorrt(sim: SimulatedModel, path: Path) -> Path:
     Source: NVIDIA, "Explicit Quantization" (TensorRT documentation).
     """
     sim.target.require_kernels(sim.recipe)
-    model = to_onnx(convert(sim), sim.captured.input_shape, rewrite=_as_it_is)
+    sim.captured.signature.require_single()
+    model = to_onnx(convert(sim), sim.captured.signature, rewrite=_as_it_is)
     broken = [violation for violation in check(model) if violation.rule not in SLOWER]
     if broken:
         raise UnsupportedError(

@@ -21,31 +21,31 @@ from torch.fx import Node
 
 from qutils.errors import UnsupportedError
 from qutils.graph.nodes import argument, op_name
+from qutils.graph.signature import Signature
 
 OPSET = 18
-INPUT, OUTPUT = "input", "output"
 
 
-def translate(module: nn.Module, input_shape: tuple[int, ...]) -> ModelProto:
-    """Return the ONNX model of a module ``[N, *input_shape] -> [N, ...]``, N open.
+def translate(module: nn.Module, signature: Signature) -> ModelProto:
+    """Return the ONNX model of a module, its batch open, with the names of its signature.
 
     Raises:
         UnsupportedError: an operator or argument that ONNX does not have.
         Exception: whatever ``torch.export`` and ``torch.onnx`` raise.
     """
-    dynamic = ({0: torch.export.Dim.DYNAMIC},)
-    example = torch.zeros(2, *input_shape)
-    program = torch.export.export(module, (example,), dynamic_shapes=dynamic)
+    dynamic = tuple({0: torch.export.Dim.DYNAMIC} for _ in signature.inputs)
+    example = tuple(torch.zeros(2, *spec.shape, dtype=spec.dtype) for spec in signature.inputs)
+    program = torch.export.export(module, example, dynamic_shapes=dynamic)
     _check_pools(program)
     if _is_translatable(program):
-        return _directly(program)
+        return _directly(program, signature)
     translated = torch.onnx.export(
         program,
         dynamo=True,
         opset_version=OPSET,
         verbose=False,
-        input_names=[INPUT],
-        output_names=[OUTPUT],
+        input_names=signature.names,
+        output_names=signature.outputs,
         external_data=False,
         optimize=True,
         custom_translation_table=_translations(),
@@ -54,7 +54,7 @@ def translate(module: nn.Module, input_shape: tuple[int, ...]) -> ModelProto:
     return translated.model_proto
 
 
-def _directly(program: ExportedProgram) -> ModelProto:
+def _directly(program: ExportedProgram, signature: Signature) -> ModelProto:
     """Translate node by node, as ``torch.onnx.export`` does after its decompositions."""
     from torch.onnx._internal.exporter import _core, _fx_passes
 
@@ -62,8 +62,11 @@ def _directly(program: ExportedProgram) -> ModelProto:
     program._graph_module = _fx_passes.remove_assertion_nodes(program.graph_module)
     translated = _core._exported_program_to_onnx_program(program, registry=_registry())
     translated.optimize()
-    (given,), (result,) = translated.model.graph.inputs, translated.model.graph.outputs
-    given.name, result.name = INPUT, OUTPUT
+    graph = translated.model.graph
+    for value, name in zip(graph.inputs, signature.names, strict=True):
+        value.name = name
+    for value, name in zip(graph.outputs, signature.outputs, strict=True):
+        value.name = name
     return translated.model_proto
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
 from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_map_only
 
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph.constants import fold_constants
@@ -22,19 +23,34 @@ from qutils.graph.norm import replace_batch_norm
 from qutils.graph.parameters import frozen_names
 from qutils.graph.quiet import quiet
 from qutils.graph.rewrite import rewrite
-from qutils.graph.wrappers import collects_inputs, first_line, plain_copy
+from qutils.graph.signature import (
+    INPUT,
+    OUTPUT,
+    Batch,
+    Signature,
+    TensorSpec,
+    check_dtype,
+    named_outputs,
+)
+from qutils.graph.wrappers import check_arguments, collects_inputs, first_line, plain_copy
 
 
 @dataclass(frozen=True)
 class Captured:
-    """A float graph, BatchNorm folded, with one input of shape ``[N, *input_shape]``.
+    """A float graph, BatchNorm folded, with the names of what it takes and returns.
 
+    The graph takes the tensors of ``signature`` in order and returns one, or a tuple of several.
     ``own_biases`` where ``with_own_biases`` gave layers a bias that the model has not.
     """
 
     module: GraphModule
-    input_shape: tuple[int, ...]
+    signature: Signature
     own_biases: bool = False
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample; UnsupportedError if the network takes or returns several tensors."""
+        return self.signature.input_shape
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -46,48 +62,42 @@ class Captured:
         for name, parameter in self.module.named_parameters():
             parameter.requires_grad_(name not in names)
 
-    def check(self, x: Tensor) -> None:
-        """Raise InvalidInputError unless ``x`` is ``[N, *input_shape]`` floats."""
-        if not isinstance(x, Tensor):
-            raise InvalidInputError(
-                f"the model takes a torch tensor, got {type(x).__name__}: torch.from_numpy(x)"
-            )
-        if tuple(x.shape[1:]) != self.input_shape:
-            wanted = ", ".join(map(str, ["N", *self.input_shape]))
-            raise InvalidInputError(
-                f"the model takes input of shape [{wanted}], got {list(x.shape)}"
-            )
-        _check_dtype(x)
+    def check(self, batch: Batch) -> None:
+        """Raise InvalidInputError unless the batch holds what the network takes."""
+        self.signature.arguments(batch)
 
 
-def capture(model: nn.Module, example: Tensor) -> Captured:
+def capture(model: nn.Module, example: Batch) -> Captured:
     """Trace ``model`` in eval mode with a dynamic batch and fold its BatchNorm.
 
     The caller's model is copied, never changed; wrappers (``DataParallel``, ``torch.compile``) are
     left out of the copy. What depends on parameters alone is computed once, as the weights of
-    ``weight_norm`` are. ``example`` is ``[N, ...]``, any N.
+    ``weight_norm`` are.
+
+    Args:
+        example: ``[N, ...]`` floats, any N; or a dict of tensors ``[N, ...]`` by the names of
+            ``forward``'s arguments, integers (token ids) among them. Arguments that are left out
+            keep their defaults.
 
     Raises:
         InvalidInputError: no module; a parameter or buffer holds NaN or Inf or is not float32 (it
             is named); the model does not run on the example.
-        UnsupportedError: ``torch.export`` cannot trace the model, or it does not map one tensor to
-            one tensor; the reason is given.
+        UnsupportedError: ``torch.export`` cannot trace the model; the reason is given.
     Source: ``torch.export``; folding as in Nagel et al. 2021, section 3.2.
     """
     if not isinstance(model, nn.Module):
         raise InvalidInputError(
             f"the model is a {type(model).__name__}: give an nn.Module that is made already"
         )
-    if example.ndim < 2 or len(example) == 0:
-        raise InvalidInputError(
-            f"an example input needs a batch and more axes, got {list(example.shape)}"
-        )
-    _check_dtype(example)
+    named = _checked(example)
     check_tensors(model)
     model = _own_copy(model)
-    collected = collects_inputs(model)
-    _check_runs(model, _two(example))
-    module = _flatten(_export(model, _two(example), collected))
+    two = {name: _two(x) for name, x in named.items()}
+    if isinstance(example, Mapping):
+        check_arguments(model, two)
+    collected = not isinstance(example, Mapping) and collects_inputs(model)
+    outputs = _run(model, two)
+    module = _flatten(_export(model, two, collected), outputs)
     fold_constants(module)
     fold_batch_norm(module)
     replace_batch_norm(module)
@@ -95,16 +105,36 @@ def capture(model: nn.Module, example: Tensor) -> Captured:
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
-    return Captured(module, tuple(example.shape[1:]))
+    return Captured(module, Signature(_specs(module, named), outputs))
 
 
-def _check_dtype(x: Tensor) -> None:
-    if not x.dtype.is_floating_point:
-        raise InvalidInputError(
-            f"the model takes float input, got {x.dtype}: normalize the pictures"
-        )
-    if x.dtype != torch.float32:
-        raise InvalidInputError(f"the model takes float32 input, got {x.dtype}: call .float()")
+def _specs(module: GraphModule, named: dict[str, Tensor]) -> tuple[TensorSpec, ...]:
+    """What the graph takes, in its own order."""
+    places = [str(node.target) for node in module.graph.nodes if node.op == "placeholder"]
+    order = sorted(named, key=places.index) if len(named) > 1 else named
+    return tuple(
+        TensorSpec(name, tuple(named[name].shape[1:]), named[name].dtype) for name in order
+    )
+
+
+def _checked(example: Batch) -> dict[str, Tensor]:
+    """The example by name; one tensor goes by ``input``."""
+    if isinstance(example, Tensor):
+        if example.ndim < 2 or len(example) == 0:
+            raise InvalidInputError(
+                f"an example input needs a batch and more axes, got {list(example.shape)}"
+            )
+        check_dtype(example)
+        return {INPUT: example}
+    if not example:
+        raise InvalidInputError("The example holds no tensors. Give them by name.")
+    for name, x in example.items():
+        if not isinstance(x, Tensor) or x.ndim < 1 or len(x) == 0:
+            found = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise InvalidInputError(f"Input {name!r} needs a batch axis [N, ...], got {found}.")
+        if x.dtype.is_floating_point:
+            check_dtype(x)
+    return dict(example)
 
 
 def check_tensors(model: nn.Module) -> None:
@@ -134,23 +164,35 @@ def check_tensors(model: nn.Module) -> None:
 def _own_copy(model: nn.Module) -> nn.Module:
     """A copy on the CPU in eval mode that leaves its input alone."""
     model = plain_copy(model)
+
     # torch.export refuses a model that writes to its input, as ReLU(inplace=True) in front does.
-    model.register_forward_pre_hook(lambda _, args: tuple(x.clone() for x in args))
+    def cloned(_: nn.Module, args: Any, kwargs: Any) -> Any:
+        return tree_map_only(Tensor, Tensor.clone, (args, kwargs))
+
+    model.register_forward_pre_hook(cloned, with_kwargs=True)
     return model
 
 
-def _check_runs(model: nn.Module, example: Tensor) -> None:
+def _run(model: nn.Module, example: dict[str, Tensor]) -> tuple[str, ...]:
+    """Run the model once; return the names of its outputs."""
     try:
         with torch.no_grad():
-            model(example)
+            args, kwargs = _calling(example)
+            returned = model(*args, **kwargs)
     except TypeError:
-        return  # something inside takes other arguments: torch.export says what
+        return (OUTPUT,)  # something inside takes other arguments: torch.export says what
     except Exception as error:
+        shapes = "; ".join(f"[N, {', '.join(map(str, x.shape[1:]))}]" for x in example.values())
         raise InvalidInputError(
-            f"{type(model).__name__} does not run on input of shape "
-            f"[N, {', '.join(map(str, example.shape[1:]))}]: {first_line(error)}. Give inputs of "
-            "the shape that the model was built for."
+            f"{type(model).__name__} does not run on input of shape {shapes}: "
+            f"{first_line(error)}. Give inputs of the shape that the model was built for."
         ) from error
+    return tuple(named_outputs(returned))
+
+
+def _calling(example: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Positional and named arguments: a tensor without a name of its own goes by place."""
+    return ((example[INPUT],), {}) if list(example) == [INPUT] else ((), example)
 
 
 def _two(example: Tensor) -> Tensor:
@@ -158,12 +200,16 @@ def _two(example: Tensor) -> Tensor:
     return example[[0, -1]].detach().cpu()
 
 
-def _export(model: nn.Module, example: Tensor, collected: bool) -> torch.export.ExportedProgram:
+def _export(
+    model: nn.Module, example: dict[str, Tensor], collected: bool
+) -> torch.export.ExportedProgram:
     batch: Any = {0: torch.export.Dim.DYNAMIC}
-    dynamic = ((batch,),) if collected else (batch,)
+    args, kwargs = _calling(example)
+    by_place: Any = ((batch,),) if collected else (batch,)
+    dynamic = dict.fromkeys(kwargs, batch) or by_place
     try:
         with quiet(below=logging.ERROR, prints=True):
-            program = torch.export.export(model, (example,), dynamic_shapes=dynamic)
+            program = torch.export.export(model, args, kwargs, dynamic_shapes=dynamic)
             functional: torch.export.ExportedProgram = program.run_decompositions({})
             return functional  # no in-place ops
     except Exception as error:
@@ -173,21 +219,21 @@ def _export(model: nn.Module, example: Tensor, collected: bool) -> torch.export.
         ) from error
 
 
-def _flatten(program: torch.export.ExportedProgram) -> GraphModule:
-    """One plain GraphModule: tensor in, tensor out, no guards, no pytrees, no clones."""
+def _flatten(program: torch.export.ExportedProgram, outputs: tuple[str, ...]) -> GraphModule:
+    """One plain GraphModule: tensors in, tensors out, no guards, no pytrees, no clones."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = program.module(check_guards=False)
     graph = exported.graph
-    inputs = [n for n in graph.nodes if n.op == "placeholder"]
     output = next(n for n in graph.nodes if n.op == "output")
-    results = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)
-    if len(inputs) != 1 or len(results) != 1 or not isinstance(results[0], Node):
+    given = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)
+    results = [result for result in given if isinstance(result, Node)]
+    if len(results) != len(outputs):
         raise UnsupportedError(
-            f"models map one tensor to one tensor here; this one has {len(inputs)} inputs and "
-            f"{len(results)} outputs: wrap it in a module that does"
+            f"The model returns {len(outputs)} tensors ({', '.join(outputs)}), of which "
+            f"{len(results)} depend on its inputs. Wrap it in a module that returns those."
         )
-    output.args = (results[0],)
+    output.args = (results[0] if len(results) == 1 else tuple(results),)
     graph.set_codegen(CodeGen())
     for node in list(graph.nodes):
         if op_name(node) in ("dropout", "native_dropout") and node.args[2] and node.args[1]:

@@ -48,6 +48,13 @@ def constant(module: GraphModule, node: Any) -> Tensor | None:
     return None
 
 
+def outputs_of(module: GraphModule) -> list[Node]:
+    """Return the nodes whose values the graph returns."""
+    output = next(node for node in module.graph.nodes if node.op == "output")
+    found: list[Node] = list(output.all_input_nodes)
+    return found
+
+
 def stored(module: GraphModule, name: str) -> Tensor:
     """The tensor that the ``get_attr`` node called ``name`` reads: a weight, by its site's node."""
     node = next(n for n in module.graph.nodes if n.name == name)

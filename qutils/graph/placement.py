@@ -80,8 +80,8 @@ class _Planner:
 
     def plan(self) -> Placement:
         for node in self.module.graph.nodes:
-            if node.op == "placeholder":
-                self._add(node, "boundary", "input")
+            if node.op == "placeholder" and is_float(node):
+                self._add(node, "boundary", self._input_name(node))
             elif node.op == "call_function" and is_float(node) and node.name not in self.fused:
                 self._visit(node)
         if self.refused and self.strict:
@@ -91,6 +91,11 @@ class _Planner:
             self.module, self.target, self.sites, self.shared, self.in_float, self.fused
         ).drop()
         return Placement(self.sites, self.shared, tuple(self._biases()), self._ordered(), self.kept)
+
+    def _input_name(self, node: Node) -> str:
+        """``input``, or the name of one of several."""
+        inputs = [n for n in self.module.graph.nodes if n.op == "placeholder"]
+        return "input" if len(inputs) == 1 else str(node.target)
 
     def _visit(self, node: Node) -> None:
         op = op_name(node)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch.fx import GraphModule, Node
 
-from qutils.graph.nodes import float_inputs, op_name
+from qutils.graph.nodes import float_inputs, op_name, outputs_of
 from qutils.graph.sites import Site
 from qutils.graph.targets import Target
 
@@ -81,13 +81,14 @@ class Unrounded:
         return own and computed and set(part.users) == {cat} and cat.name not in self.in_float
 
     def _drop_unread(self) -> None:
-        """The network's output stays float behind float operators or a kernel with float output."""
-        if self.target.quantize_output:
-            return
-        output = next(n for n in self.module.graph.nodes if n.op == "output")
-        last = output.args[0]
+        """Outputs stay float behind float operators or a kernel with float output."""
+        if not self.target.quantize_output:
+            for last in outputs_of(self.module):
+                self._drop_last(last)
+
+    def _drop_last(self, last: Node) -> None:
         while last.name in self.in_float and len(last.users) == 1:
-            del self.sites[last.name]
+            self.sites.pop(last.name, None)
             if len(float_inputs(last)) != 1:
                 return
             last = float_inputs(last)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.optim.swa_utils import AveragedModel
 
-from qutils.errors import UnsupportedError
+from qutils.errors import InvalidInputError, UnsupportedError
 
 #: Modules that hand their input to one inside, and what they call it; matched by exact type.
 _WRAPPERS: dict[type[nn.Module], str] = {
@@ -85,6 +86,22 @@ def collects_inputs(model: nn.Module) -> bool:
         ) from error
     first = next(iter(signature.parameters.values()))
     return first.kind is inspect.Parameter.VAR_POSITIONAL
+
+
+def check_arguments(model: nn.Module, named: Mapping[str, Tensor]) -> None:
+    """Raise InvalidInputError unless ``forward`` takes these named arguments and no others need be.
+
+    Arguments with a default may be left out.
+    """
+    signature = inspect.signature(model.forward)
+    try:
+        signature.bind(**named)
+    except TypeError as error:
+        takes = ", ".join(str(parameter) for parameter in signature.parameters.values())
+        raise InvalidInputError(
+            f"{type(model).__name__}.forward({takes}) does not take {', '.join(named)}: {error}. "
+            "Name the inputs as forward does."
+        ) from error
 
 
 def _refuse(model: nn.Module) -> None:

@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_map
 from qutils.convert import convert
 from qutils.errors import InvalidInputError
 from qutils.graph import Target
-from qutils.graph.nodes import attribute, is_float, op_name
+from qutils.graph.nodes import attribute, is_float, op_name, outputs_of
+from qutils.graph.signature import Batch
 from qutils.integer.kernels import BIASED, KERNELS, Kernel, taken_in
 from qutils.integer.values import Grid, Quantized, Unrounded
 from qutils.simulate import SimulatedModel
@@ -51,17 +52,20 @@ class IntegerReference:
         self.module = convert(sim)
         self.float_nodes = tuple(_in_float(self.module, sim.target))
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """The network's outputs: ``[N, ...] -> [N, ...]``, float32 as a runtime hands them out.
+    def __call__(self, x: Batch) -> Any:
+        """The network's outputs, float32 as a runtime hands them out: a tensor, or several by name.
 
         Raises:
             InvalidInputError: wrong shape or dtype; a sum that does not fit int32.
         """
-        return torch.cat([_plain(self._run(part)) for part in self._parts(x)])
+        parts = [tree_map(_plain, self._run(part)) for part in self._parts(x)]
+        if isinstance(parts[0], Tensor):
+            return torch.cat(parts)
+        return self.captured.signature.pack([torch.cat(several) for several in zip(*parts, strict=True)])
 
     def integers(
         self,
-        x: Tensor,
+        x: Batch,
         given: Mapping[str, Tensor] | None = None,
         watch: Watch | None = None,
     ) -> dict[str, Quantized]:
@@ -77,8 +81,10 @@ class IntegerReference:
         Raises: as calling it.
         """
         found: dict[str, Quantized] = {}
-        self.captured.check(x)
-        _Integers(self.module, self.target.pass_through, self.kernels, found, given, watch).run(x)
+        inputs = self.captured.signature.arguments(x)
+        _Integers(self.module, self.target.pass_through, self.kernels, found, given, watch).run(
+            *inputs
+        )
         return found
 
     @property
@@ -86,10 +92,10 @@ class IntegerReference:
         """What one integer more at the output is worth: ``[]``, or ``[O]`` for the last axis.
 
         The output grid's scale, or that of the accumulator, ``scale(input) scale(weight)``, which
-        a layer with float output hands out; None behind an operator that computes in float.
+        a layer with float output hands out; None behind an operator that computes in float. Of
+        several outputs, the first.
         """
-        output = next(n for n in self.module.graph.nodes if n.op == "output")
-        last = output.args[0]
+        last: Any = outputs_of(self.module)[0]
         if op_name(last).startswith("dequantize"):
             return torch.tensor(last.args[1])
         if op_name(last) != "linear":
@@ -99,12 +105,12 @@ class IntegerReference:
         of_weight = attribute(self.module, str(scale.target)) if isinstance(scale, Node) else scale
         return torch.as_tensor(x.args[1]).float() * torch.as_tensor(of_weight).float()
 
-    def _parts(self, x: Tensor) -> Iterator[Tensor]:
-        self.captured.check(x)
-        yield from torch.split(x, CHUNK)
+    def _parts(self, x: Batch) -> Iterator[tuple[Tensor, ...]]:
+        inputs = self.captured.signature.arguments(x)
+        yield from zip(*(torch.split(tensor, CHUNK) for tensor in inputs), strict=True)
 
-    def _run(self, x: Tensor) -> Any:
-        return _Integers(self.module, self.target.pass_through, self.kernels).run(x)
+    def _run(self, inputs: tuple[Tensor, ...]) -> Any:
+        return _Integers(self.module, self.target.pass_through, self.kernels).run(*inputs)
 
 
 class _Integers(Interpreter):

@@ -81,7 +81,8 @@ def _run(runtime: OnnxRuntime, x: Tensor) -> Outputs:
     """Outputs of the file, in pieces of its batch size if that is fixed."""
     size = runtime.input_shape[0]
     if not isinstance(size, int):
-        return runtime.run(x.numpy())
+        outputs: Outputs = runtime.run(x.numpy())
+        return outputs
     rows = np.resize(x.numpy(), (-(-len(x) // size) * size, *x.shape[1:]))  # repeats fill the last
     return np.concatenate([runtime.run(piece) for piece in np.split(rows, len(rows) // size)])[
         : len(x)

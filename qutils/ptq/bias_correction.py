@@ -22,12 +22,13 @@ from qutils.calibration import inputs_of
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, place, with_own_biases
 from qutils.graph.nodes import argument, attribute, clip_range, layer_of, op_name, stored
+from qutils.graph.signature import Batch, samples_in
 from qutils.simulate import SimulatedModel
 
 
 def bias_correction(
     sim: SimulatedModel,
-    batches: Iterable[Any] | Tensor,
+    batches: Iterable[Any] | Batch,
     *,
     everywhere: bool = False,
     progress: bool = False,
@@ -69,12 +70,14 @@ def bias_correction(
     pictures = 0
     with tqdm(desc="bias correction", unit=" pictures", disable=not progress) as bar:
         for x in inputs_of(batches):
-            corrected.captured.check(x)
-            if not torch.isfinite(x).all():
+            given = corrected.captured.signature.arguments(x)
+            if not all(torch.isfinite(tensor).all() for tensor in given):
                 raise InvalidInputError("the calibration data holds NaN or Inf: look for them")
-            _Corrector(corrected, layers, means, _Ahead(corrected.captured, layers, x)).run(x)
-            pictures += len(x)
-            bar.update(len(x))
+            _Corrector(corrected, layers, means, _Ahead(corrected.captured, layers, given)).run(
+                *given
+            )
+            pictures += samples_in(x)
+            bar.update(samples_in(x))
     if not pictures:
         raise InvalidInputError("the calibration set is empty: give at least one batch of pictures")
     corrected.fit_biases()
@@ -190,9 +193,11 @@ class _Mean:
 class _Ahead(Interpreter):
     """The float graph on one batch, run just as far as the quantized one needs it."""
 
-    def __init__(self, captured: Captured, layers: dict[str, _Layer], x: Tensor) -> None:
+    def __init__(
+        self, captured: Captured, layers: dict[str, _Layer], given: tuple[Tensor, ...]
+    ) -> None:
         super().__init__(captured.module)
-        self.env, self.args_iter = {}, iter((x,))
+        self.env, self.args_iter = {}, iter(given)
         self._left = iter(captured.module.graph.nodes)
         self._layers = layers
         self._gated: dict[str, list[_Layer]] = {}

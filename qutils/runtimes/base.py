@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,8 @@ from qutils.errors import InvalidInputError, not_installed
 
 #: One axis of an input: a size, or a name where the file leaves it open (``"n"``).
 Axis = int | str | None
+#: One batch: an array, or arrays by name where a file takes several.
+Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]
 #: How quantized layers compute: in integer kernels, or in float between quantizers.
 Execution = Literal["integer", "simulated"]
 

@@ -15,7 +15,7 @@ import contextlib
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +26,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from qutils.errors import DataError, UnsupportedError
-from qutils.runtimes.base import Axis, Inner, Runtime, RuntimeOptions, check_batch, require
+from qutils.errors import DataError, InvalidInputError, UnsupportedError
+from qutils.runtimes.base import Arrays, Axis, Inner, Runtime, RuntimeOptions, check_batch, require
 from qutils.runtimes.cpu import EXACT_OPTION, has_vnni
 from qutils.runtimes.qdq import Tap, with_taps
 from qutils.runtimes.unsigned import with_unsigned_activations
@@ -67,40 +67,63 @@ class OnnxRuntime(Runtime):
         self.path = path
         self.options = options
         self._session = session
-        self._input = session.get_inputs()[0]
-        self._dtype = np.dtype(_DTYPES[self._input.type])
+        self._inputs = {spec.name: spec for spec in session.get_inputs()}
+        self._outputs = tuple(spec.name for spec in session.get_outputs())
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 1, exact: bool = True) -> Self:
-        """Load an ONNX file of one input and one output.
+        """Load an ONNX file.
 
         Raises:
             DataError: the file is missing, truncated or corrupt.
-            UnsupportedError: an operator, opset or interface that this runtime cannot run.
+            UnsupportedError: an operator, opset or type of input that this runtime cannot run.
         """
         options = RuntimeOptions(threads, exact)
         session = _session(Path(path), session_options_of(options))
         _check_interface(Path(path), session)
         return cls(Path(path), options, session)
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Logits of a batch: ``[N, ...] -> [N, classes]``. NaN and Inf pass through as computed.
+    def run(self, batch: Arrays) -> Any:
+        """Outputs of a batch. NaN and Inf pass through as computed.
+
+        Args:
+            batch: an array ``[N, ...]``; of a file with several inputs, arrays by name.
+
+        Returns:
+            an array ``[N, ...]``; of a file with several outputs, arrays by name.
 
         Raises:
-            InvalidInputError: wrong shape or dtype; names expected and given.
+            InvalidInputError: wrong names, shapes or dtypes; says what was expected and given.
         """
-        checked = check_batch(batch, self.input_shape, self._dtype)
-        logits: NDArray[Any] = self._session.run(None, {self._input.name: checked})[0]
-        return logits
+        found = self._session.run(None, self._fed(batch))
+        return found[0] if len(found) == 1 else dict(zip(self._outputs, found, strict=True))
+
+    def _fed(self, batch: Arrays) -> dict[str, NDArray[Any]]:
+        """The inputs by name, checked."""
+        if not isinstance(batch, Mapping):
+            if len(self._inputs) > 1:
+                raise InvalidInputError(
+                    f"{self.path} takes {', '.join(self._inputs)}, got one "
+                    f"{type(batch).__name__}. Give a dict of arrays by name."
+                )
+            batch = dict.fromkeys(self._inputs, batch)
+        if batch.keys() != self._inputs.keys():
+            raise InvalidInputError(
+                f"{self.path} takes {', '.join(self._inputs)}, got {', '.join(batch)}. Give the "
+                "named inputs and no others."
+            )
+        return {
+            name: check_batch(batch[name], spec.shape, np.dtype(_DTYPES[spec.type]))
+            for name, spec in self._inputs.items()
+        }
 
     def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...]:
         """Quantized activations in order of execution: what each ``QuantizeLinear`` gives.
 
         Raises: as ``run``.
         """
-        checked = check_batch(batch, self.input_shape, self._dtype)
         session, taps = self._tapped
-        values = session.run([tap.name for tap in taps], {self._input.name: checked})
+        values = session.run([tap.name for tap in taps], self._fed(batch))
         return tuple(
             Inner(value.astype(np.int32), tap.scale, tap.zero_point)
             for value, tap in zip(values, taps, strict=True)
@@ -122,7 +145,7 @@ class OnnxRuntime(Runtime):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a batch, as the file declares it."""
-        return self._dtype
+        return np.dtype(_DTYPES[self._only.type])
 
     @property
     def version(self) -> str:
@@ -132,7 +155,26 @@ class OnnxRuntime(Runtime):
     @property
     def input_shape(self) -> tuple[Axis, ...]:
         """Shape the file declares; open axes are names or None."""
-        return tuple(self._input.shape)
+        return tuple(self._only.shape)
+
+    @property
+    def inputs(self) -> dict[str, tuple[Axis, ...]]:
+        """Shapes of all inputs, by name."""
+        return {name: tuple(spec.shape) for name, spec in self._inputs.items()}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return self._outputs
+
+    @property
+    def _only(self) -> Any:
+        if len(self._inputs) > 1:
+            raise UnsupportedError(
+                f"{self.path} takes {', '.join(self._inputs)}: one input was expected. Give a file "
+                "with one input, or run this one with a dict of arrays."
+            )
+        return next(iter(self._inputs.values()))
 
 
 def optimized_ops(path: str | Path, options: RuntimeOptions | None = None) -> OptimizedOps:
@@ -226,12 +268,8 @@ def _reason(error: Exception) -> str:
 
 
 def _check_interface(path: Path, session: ort.InferenceSession) -> None:
-    inputs = [i.name for i in session.get_inputs()]
-    outputs = [o.name for o in session.get_outputs()]
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise UnsupportedError(
-            f"{path} has inputs {inputs} and outputs {outputs}; one of each is supported"
-        )
-    kind = session.get_inputs()[0].type
-    if kind not in _DTYPES:
-        raise UnsupportedError(f"{path} takes {kind}; supported are {', '.join(_DTYPES)}")
+    for spec in session.get_inputs():
+        if spec.type not in _DTYPES:
+            raise UnsupportedError(
+                f"{path} takes {spec.type} as {spec.name!r}; supported are {', '.join(_DTYPES)}"
+            )
