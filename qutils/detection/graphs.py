@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ def decoded_as(detector: Detector, graph: Captured) -> Captured:
         return graph
     module = copy.deepcopy(graph.module)
     module.load_state_dict(units, strict=False)
-    return Captured(module, graph.input_shape, graph.own_biases)
+    return replace(graph, module=module)
 
 
 def _is_last(name: str, detector: Detector) -> bool:

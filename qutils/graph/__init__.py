@@ -2,6 +2,7 @@
 
 from qutils.graph.bias import with_own_biases
 from qutils.graph.capture import Captured, capture
+from qutils.graph.identity import Identity
 from qutils.graph.placement import Bias, Placement, Site, place
 from qutils.graph.targets import TARGETS, Target, target
 
@@ -9,6 +10,7 @@ __all__ = [
     "TARGETS",
     "Bias",
     "Captured",
+    "Identity",
     "Placement",
     "Site",
     "Target",

@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph.constants import fold_constants
 from qutils.graph.fold import fold_batch_norm
+from qutils.graph.identity import Identity, identity_of
 from qutils.graph.nodes import layer_of, op_name, read_by
 from qutils.graph.norm import replace_batch_norm
 from qutils.graph.parameters import frozen_names
@@ -29,11 +30,13 @@ from qutils.graph.wrappers import collects_inputs, first_line, plain_copy
 class Captured:
     """A float graph, BatchNorm folded, with one input of shape ``[N, *input_shape]``.
 
-    ``own_biases`` where ``with_own_biases`` gave layers a bias that the model has not.
+    ``own_biases`` where ``with_own_biases`` gave layers a bias that the model has not. ``identity``
+    says which network it is.
     """
 
     module: GraphModule
     input_shape: tuple[int, ...]
+    identity: Identity
     own_biases: bool = False
 
     @property
@@ -89,13 +92,14 @@ def capture(model: nn.Module, example: Tensor) -> Captured:
     _check_runs(model, _two(example))
     module = _flatten(_export(model, _two(example), collected))
     fold_constants(module)
+    identity = identity_of(module)
     fold_batch_norm(module)
     replace_batch_norm(module)
     rewrite(module)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
-    return Captured(module, tuple(example.shape[1:]))
+    return Captured(module, tuple(example.shape[1:]), identity)
 
 
 def _check_dtype(x: Tensor) -> None:
