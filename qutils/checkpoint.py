@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from torch import nn
 from qutils.affine import QParams
 from qutils.calibration import Observation, scheme_of
 from qutils.errors import DataError, InvalidInputError
-from qutils.graph import capture, place, target, with_own_biases
+from qutils.graph import Identity, capture, place, target, with_own_biases
+from qutils.graph.signature import Signature, TensorSpec
 from qutils.schemes import Recipe, Scheme
 from qutils.simulate import FakeQuantize, SimulatedModel
 from qutils.tensors import SIMULATED, read_metadata, read_tensors, write_tensors
@@ -22,8 +24,8 @@ from qutils.tensors import SIMULATED, read_metadata, read_tensors, write_tensors
 def save(sim: SimulatedModel, path: Path | str) -> Path:
     """Write what calibration or QAT made, at any bits, as safetensors; returns ``path``.
 
-    The file holds every weight, bias, scale and zero point, and beside them recipe, target and
-    input shape; ``load`` needs no data. The learning curve is not kept.
+    The file holds every weight, bias, scale and zero point, and beside them recipe, target, input
+    shape and a digest of the network; ``load`` needs no data. The learning curve is not kept.
 
     Raises:
         InvalidInputError: ``sim`` is not a simulated model, or ``path`` has another ending.
@@ -40,9 +42,10 @@ def save(sim: SimulatedModel, path: Path | str) -> Path:
         "recipe": asdict(sim.recipe),
         "target": sim.target.name,
         "keep_float": list(sim.placement.keep_float),
-        "input_shape": list(sim.captured.input_shape),
+        "inputs": [_described_input(spec) for spec in sim.captured.signature.inputs],
         "own_biases": sim.captured.own_biases,
         "frozen": list(sim.captured.frozen),
+        "network": asdict(sim.captured.identity) | {"torch": torch.__version__},
     }
     return write_tensors(sim, Path(path), {SIMULATED: json.dumps(made, sort_keys=True)})
 
@@ -61,7 +64,7 @@ def load(path: Path | str, model: nn.Module) -> SimulatedModel:
     Raises:
         InvalidInputError: no path.
         DataError: the file is missing, cannot be read, is not one of ``save``, or was made from
-            another network.
+            another network: of other tensors, or of other operators, arguments or connections.
         UnsupportedError: as ``observe``.
     """
     if not isinstance(path, str | Path):
@@ -70,12 +73,57 @@ def load(path: Path | str, model: nn.Module) -> SimulatedModel:
         )
     path = Path(path)
     made = _described(path)
-    frozen = made.pop("frozen")
+    frozen, network = made.pop("frozen"), made.pop("network")
     sim = _without_ranges(model, **made)
-    read_tensors(sim, path)
+    _check_network(path, network, sim.captured.identity, operators=True)
+    read_tensors(sim, path)  # names and shapes that differ
+    _check_network(path, network, sim.captured.identity)
     if frozen is not None:
         sim.captured.freeze(frozen)
     return sim.requires_grad_(False).eval()
+
+
+def _check_network(
+    path: Path, network: tuple[Identity, str] | None, ours: Identity, operators: bool = False
+) -> None:
+    """Refuse another network (``operators``: of other operators); warn if the file names none."""
+    if network is None:
+        if operators:
+            warnings.warn(
+                f"{path} does not say which network it was made from, as an earlier version wrote "
+                "it: only names and shapes of its tensors were compared. Save it again with "
+                "q.save.",
+                stacklevel=3,
+            )
+        return
+    theirs, version = network
+    if theirs.same_operators(ours) if operators else theirs.digest == ours.digest:
+        return
+    raise DataError(
+        f"{path} was made from another network: {theirs.difference(ours)}. Build the model as it "
+        f"was when the file was saved (with torch {version}; this is {torch.__version__})."
+    )
+
+
+def _described_input(spec: TensorSpec) -> dict[str, Any]:
+    dtype = str(spec.dtype).removeprefix("torch.")
+    return {"name": spec.name, "shape": list(spec.shape), "dtype": dtype}
+
+
+def _inputs(made: dict[str, Any]) -> tuple[TensorSpec, ...]:
+    """What the network takes; a file of an earlier version holds the shape of one input."""
+    if "inputs" not in made:
+        return Signature.of(*map(int, made["input_shape"])).inputs
+    return tuple(
+        TensorSpec(str(one["name"]), tuple(map(int, one["shape"])), getattr(torch, one["dtype"]))
+        for one in made["inputs"]
+    )
+
+
+def _network(made: dict[str, Any]) -> tuple[Identity, str]:
+    """The network that a file was made from, and the version of torch that captured it."""
+    operators = tuple(map(str, made["operators"]))
+    return Identity(str(made["digest"]), operators), str(made["torch"])
 
 
 def _described(path: Path) -> dict[str, Any]:
@@ -88,8 +136,9 @@ def _described(path: Path) -> dict[str, Any]:
             "recipe": Recipe(**schemes),
             "target_name": target(made["target"]).name,
             "keep_float": tuple(map(str, made.get("keep_float", ()))),
-            "input_shape": tuple(int(size) for size in made["input_shape"]),
+            "inputs": _inputs(made),
             "own_biases": bool(made.get("own_biases", False)),
+            "network": _network(made["network"]) if "network" in made else None,
             "frozen": tuple(map(str, made["frozen"])) if "frozen" in made else None,
         }
     except (KeyError, TypeError, ValueError, AttributeError, InvalidInputError) as error:
@@ -104,12 +153,12 @@ def _without_ranges(
     recipe: Recipe,
     target_name: str,
     keep_float: tuple[str, ...],
-    input_shape: tuple[int, ...],
+    inputs: tuple[TensorSpec, ...],
     own_biases: bool,
 ) -> SimulatedModel:
     """All quantizers in place, every activation's scale 1."""
     goal = target(target_name)
-    captured = capture(model, torch.zeros(1, *input_shape))
+    captured = capture(model, Signature(inputs).example())
     if own_biases:
         captured = with_own_biases(captured, goal)
     placement = place(captured.module, goal, keep_float=keep_float)

@@ -72,8 +72,11 @@ def evaluate(predict: Predict, batches: Iterable[tuple[NDArray[Any], NDArray[Any
     """Top-1 accuracy over batches of ``(pictures [B, ...], labels [B])``.
 
     Raises:
-        InvalidInputError: no picture, labels that do not match, logits of wrong shape or NaN.
+        InvalidInputError: no picture, labels that do not match, logits of wrong shape or NaN,
+            batches that tell their ``classes`` (``zoo.Photographs``) and have more or fewer than
+            the logits.
     """
+    classes = getattr(batches, "classes", ())
     hits = n = 0
     for pictures, labels in batches:
         truth = np.asarray(labels)
@@ -81,7 +84,14 @@ def evaluate(predict: Predict, batches: Iterable[tuple[NDArray[Any], NDArray[Any
             raise InvalidInputError(
                 f"{len(pictures)} pictures come with labels of shape {list(truth.shape)}"
             )
-        hits += int((_classes(predict(np.asarray(pictures)), len(truth)) == truth).sum())
+        logits = predict(np.asarray(pictures))
+        if classes and logits.ndim == 2 and logits.shape[1] != len(classes):
+            raise InvalidInputError(
+                f"the network tells {logits.shape[1]} classes apart, the labels {len(classes)}. "
+                f"Read the folder with outputs={logits.shape[1]}, and classes=[...] in the order "
+                "of the outputs."
+            )
+        hits += int((_classes(logits, len(truth)) == truth).sum())
         n += len(truth)
     if n == 0:
         raise InvalidInputError("no pictures to score: the batches are empty")

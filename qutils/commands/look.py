@@ -10,7 +10,7 @@ from typing import Any
 from qutils import zoo
 from qutils.commands.models import is_onnx
 from qutils.commands.request import Request
-from qutils.errors import InvalidInputError
+from qutils.errors import DataError, InvalidInputError
 from qutils.onnx_import.read import batch_input, read, shape_of
 from qutils.zoo import Preprocessing
 from qutils.zoo.datasets import MEAN, STD
@@ -27,7 +27,7 @@ class Look:
     """How pictures become inputs, and the classes in the order of the network's outputs."""
 
     preprocessing: Preprocessing
-    classes: Sequence[str] | None = None  # None: ImageNet's, or the folders as they are sorted
+    classes: Sequence[str] | None = None  # None: the model's, ImageNet's, or folders as sorted
     assumed: str = ""  # what neither the model nor an option said
 
 
@@ -50,12 +50,41 @@ def look_of(request: Request) -> Look:
                     f"--{option} says how pictures are read, and {request.data} holds none"
                 )
         return AS_USUAL
-    classes = None
-    if request.classes is not None:
-        lines = request.classes.read_text(encoding="utf-8", errors="replace").splitlines()
-        classes = tuple(line.strip() for line in lines if line.strip())
+    classes = None if request.classes is None else read_classes(request.classes)
     found = preprocessing_of(request.model, request.size, request.mean, request.std)
     return Look(found, classes, _assumed(request))
+
+
+def read_classes(given: str) -> tuple[str, ...]:
+    """Names of classes in the order of outputs: of a file, one a line, or ``a,b,c``.
+
+    Raises:
+        InvalidInputError: neither of both, or a name is empty.
+        DataError: the file is no text.
+
+    >>> read_classes("cat, dog")
+    ('cat', 'dog')
+    """
+    path = Path(given)
+    if path.is_file():
+        try:
+            lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is no text in UTF-8: write one class name a line.") from error
+    elif "," in given:
+        lines = given.split(",")
+    else:
+        raise InvalidInputError(
+            f"--classes {given} is neither a file nor a list. Give a file with one name a line, or "
+            "names with commas between them."
+        )
+    names = tuple(line.strip() for line in lines)
+    if not all(names):
+        number = names.index("") + 1 if names else 1
+        raise InvalidInputError(
+            f"--classes {given}: name {number} is empty. Name the class of every output."
+        )
+    return names
 
 
 def _assumed(request: Request) -> str:

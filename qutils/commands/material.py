@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -31,6 +32,37 @@ class Material:
     calibration: Tensor | zoo.Photographs  # [N, ...]; pictures are decoded batch by batch
     train: Pictures | None  # None without labels
     test: Inputs
+    unlabelled: str = ""  # why the labels of folders are not used
+
+    def matched(
+        self, outputs: int, names: Sequence[str] | None = None, *, given: bool = False
+    ) -> Material:
+        """The same data with labels of a network of so many outputs, if they can be told.
+
+        Args:
+            names: what the network calls its outputs. given: whether the user ordered the classes.
+
+        Raises:
+            InvalidInputError: the user's order does not fit.
+        """
+        test = self.test.x
+        if not isinstance(test, zoo.Photographs) or test.order is None:
+            return self
+        try:
+            test = test.matched(outputs, names)
+        except InvalidInputError as error:
+            if given:
+                raise
+            test = test.labelled(None)
+            return replace(self, train=None, test=Inputs(test), unlabelled=str(error))
+        train = cast(zoo.Photographs, self.train)  # labels are there
+        assert test.order is not None
+        return replace(
+            self,
+            source=f"{self.source}; classes {test.order.source}",
+            train=cast(Pictures, train.matched(outputs, names)),
+            test=Inputs(test, test.labels),
+        )
 
 
 def read_material(data: str, pictures: int, look: Look = AS_USUAL) -> Material:

@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from qutils import zoo
 from qutils.errors import DataError, InvalidInputError, unknown_name
 from qutils.onnx_import import import_onnx
+from qutils.onnx_import.class_names import names_in_order
 from qutils.tensors import unwrapped
 
 #: Where checkpoints keep the state dict, beside epoch and optimizer.
 _NESTED = ("state_dict", "model_state_dict", "model")
 #: Attribute of a model from an ONNX file: how close it is to that file, in words.
 _PROOF = "proof_of_import"
+#: Attribute of a model: what it calls its outputs.
+_NAMES = "names"
 
 
 def read_model(spec: str, weights: Path | None = None, example: Tensor | None = None) -> nn.Module:
@@ -68,6 +71,17 @@ def import_line(model: nn.Module) -> str:
     return str(getattr(model, _PROOF))
 
 
+def class_names(model: nn.Module) -> tuple[str, ...] | None:
+    """What the model calls its outputs, as its attribute ``names`` or its ONNX file says.
+
+    >>> net = nn.Identity()
+    >>> net.names = {0: "cat", 1: "dog"}
+    >>> class_names(net)
+    ('cat', 'dog')
+    """
+    return names_in_order(getattr(model, _NAMES, None))
+
+
 def _onnx_model(path: Path, weights: Path | None, example: Tensor | None) -> nn.Module:
     if weights is not None:
         raise InvalidInputError(f"{path} holds its weights: leave --weights away")
@@ -77,6 +91,8 @@ def _onnx_model(path: Path, weights: Path | None, example: Tensor | None) -> nn.
         f"{imported.difference:.1e} of the largest (n = {imported.samples})"
     )
     setattr(imported.module, _PROOF, said)
+    if imported.names is not None:
+        setattr(imported.module, _NAMES, imported.names)
     return imported.module
 
 

@@ -15,7 +15,7 @@ from qutils.calibration import observe
 from qutils.commands import summary
 from qutils.commands.look import NATURAL, look_of
 from qutils.commands.material import Material, read_material
-from qutils.commands.models import import_line, is_onnx, is_own, read_model
+from qutils.commands.models import class_names, import_line, is_onnx, is_own, read_model
 from qutils.commands.request import Request
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.export import export, export_float
@@ -42,7 +42,7 @@ def quantize(request: Request) -> list[str]:
     torch.set_num_threads(request.threads)
     material = read_material(_data(request), request.pictures, look_of(request))
     model = read_model(request.model, request.weights, material.calibration[:_EXAMPLES])
-    _check_fit(model, material, request)
+    material = _fitted(model, material, request)
     kept = observe(
         model, material.calibration, request.target, strict=request.strict, progress=True
     )
@@ -72,9 +72,33 @@ def _data(request: Request) -> str:
     return zoo.entry(request.model).dataset
 
 
-def _check_fit(model: nn.Module, material: Material, request: Request) -> None:
-    """Refuse inputs and labels that the float model cannot take."""
-    x = material.calibration[:2]
+def _fitted(model: nn.Module, material: Material, request: Request) -> Material:
+    """The data with labels of the model's classes; refuses what the float model cannot take."""
+    outputs = _outputs(model, material.calibration[:2], request)
+    if outputs.ndim == 2:
+        classes = outputs.shape[1]
+        material = material.matched(classes, class_names(model), given=bool(request.classes))
+    if request.qat_epochs and material.train is None:
+        raise InvalidInputError(
+            f"--qat-epochs needs labels. {material.unlabelled}"
+            if material.unlabelled
+            else "--qat-epochs needs labels: add an array 'labels' to the data, or put pictures "
+            "into folders named by class"
+        )
+    labels = [
+        y for y in (material.test.y, getattr(material.train, "labels", None)) if y is not None
+    ]
+    largest = max((int(y.max()) for y in labels if len(y)), default=0)
+    if labels and outputs.ndim == 2 and largest >= outputs.shape[1]:
+        raise InvalidInputError(
+            f"a label is {largest}, but {request.model} tells {outputs.shape[1]} classes apart "
+            f"(0..{outputs.shape[1] - 1})"
+        )
+    return material
+
+
+def _outputs(model: nn.Module, x: Tensor, request: Request) -> Tensor:
+    """What the float model makes of some inputs."""
     check_tensors(model)
     try:
         with torch.no_grad():
@@ -90,22 +114,7 @@ def _check_fit(model: nn.Module, material: Material, request: Request) -> None:
             f"{request.model} returns a {type(outputs).__name__}: wrap it in a module that returns "
             "one tensor"
         )
-    if request.qat_epochs and material.train is None:
-        raise InvalidInputError(
-            "--qat-epochs needs labels: add an array 'labels' to the data, or put pictures into "
-            "folders named by class"
-        )
-    labels = [
-        y for y in (material.test.y, getattr(material.train, "labels", None)) if y is not None
-    ]
-    data = request.data or ""
-    largest = max((int(y.max()) for y in labels if len(y)), default=0)
-    if labels and outputs.ndim == 2 and largest >= outputs.shape[1]:
-        raise InvalidInputError(
-            f"a label is {largest}, but {request.model} tells {outputs.shape[1]} classes apart "
-            f"(0..{outputs.shape[1] - 1})"
-            + (": name its classes with --classes" if zoo.holds_pictures(Path(data)) else "")
-        )
+    return outputs
 
 
 def _train(sim: SimulatedModel, material: Material, request: Request) -> SimulatedModel:
@@ -138,6 +147,8 @@ def _head(request: Request, material: Material, model: nn.Module, sim: Simulated
         f"{request.observer} ranges of {len(material.calibration):,} inputs, {method}",
         f"data: {material.source}",
     ]
+    if material.unlabelled:
+        lines.append(f"top-1 is not measured: {material.unlabelled}")
     if is_onnx(request.model):
         lines.append(import_line(model))
     elif is_own(request.model) and request.weights is None:

@@ -25,7 +25,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--size", type=Sides(), help="Of pictures: 224, or HEIGHTxWIDTH."),
     click.option("--mean", type=Channels(), help="Of pixels in [0, 1]: R,G,B, or one if grey."),
     click.option("--std", type=Channels(), help="Of pixels in [0, 1]: R,G,B, or one if grey."),
-    click.option("--classes", type=_FILE, help="Names of class folders, as outputs are ordered."),
+    click.option(
+        "--classes",
+        metavar="FILE|A,B,...",
+        help="Class folders as outputs are ordered: a file, one a line, or a list.",
+    ),
     click.option("--weight-bits", type=_BITS, default=8),
     click.option("--activation-bits", type=_BITS, default=8),
     click.option("--observer", type=OBSERVER, default="minmax", help="How ranges are chosen."),
@@ -87,7 +91,9 @@ def command(**given: Any) -> None:
     numpy.savez("data.npz", inputs=x, labels=y). Or a folder of pictures (.jpg, .png, ...), or of
     folders of pictures named by class, as ImageNet has them; they are cropped and normalized as
     MODEL wants. What it does not say, --size, --mean and --std do: 224x224, ImageNet's colours if
-    not. Rotation marks of cameras are not applied.
+    not. Rotation marks of cameras are not applied. Folders as they are sorted, empty ones included,
+    are the outputs of MODEL if there are as many, unless the model names its classes; --classes
+    says it otherwise. Without an order, nothing is scored by label.
     A fifth is held back to score; the rest gives ranges and, with --qat-epochs, trains.
 
     A setting without integer kernels, such as 4 bits, can be simulated (--simulate-only) and kept

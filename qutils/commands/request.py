@@ -27,7 +27,7 @@ class Request:
     size: tuple[int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    classes: Path | None = None
+    classes: str | None = None
     weight_bits: int = 8
     activation_bits: int = 8
     observer: str = "minmax"
@@ -129,8 +129,15 @@ class Request:
     @property
     def _read(self) -> list[Path]:
         """Files that are read, absolute."""
-        found = (self.weights, self._model_file, self._data_file, self.classes)
+        found = (self.weights, self._model_file, self._data_file, self._classes_file)
         return [path.resolve() for path in found if path is not None]
+
+    @property
+    def _classes_file(self) -> Path | None:
+        """The file of ``--classes``, unless that is a list of names."""
+        if self.classes is None or ("," in self.classes and not Path(self.classes).is_file()):
+            return None
+        return Path(self.classes)
 
     @property
     def _model_file(self) -> Path | None:

@@ -3,6 +3,7 @@
 from qutils.graph.bias import with_own_biases
 from qutils.graph.capture import Captured, capture
 from qutils.graph.coverage import Coverage, FloatOperator, coverage
+from qutils.graph.identity import Identity
 from qutils.graph.placement import place
 from qutils.graph.sites import Bias, FloatReason, Placement, Site
 from qutils.graph.targets import TARGETS, Target, target
@@ -14,6 +15,7 @@ __all__ = [
     "Coverage",
     "FloatOperator",
     "FloatReason",
+    "Identity",
     "Placement",
     "Site",
     "Target",

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map_only
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph.constants import fold_constants
 from qutils.graph.fold import fold_batch_norm
+from qutils.graph.identity import Identity, identity_of
 from qutils.graph.nodes import layer_of, op_name, read_by
 from qutils.graph.norm import replace_batch_norm
 from qutils.graph.parameters import frozen_names
@@ -40,11 +41,13 @@ class Captured:
     """A float graph, BatchNorm folded, with the names of what it takes and returns.
 
     The graph takes the tensors of ``signature`` in order and returns one, or a tuple of several.
-    ``own_biases`` where ``with_own_biases`` gave layers a bias that the model has not.
+    ``own_biases`` where ``with_own_biases`` gave layers a bias that the model has not. ``identity``
+    says which network it is.
     """
 
     module: GraphModule
     signature: Signature
+    identity: Identity
     own_biases: bool = False
 
     @property
@@ -99,13 +102,14 @@ def capture(model: nn.Module, example: Batch) -> Captured:
     outputs = _run(model, two)
     module = _flatten(_export(model, two, collected), outputs)
     fold_constants(module)
+    identity = identity_of(module)
     fold_batch_norm(module)
     replace_batch_norm(module)
     rewrite(module)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
-    return Captured(module, Signature(_specs(module, named), outputs))
+    return Captured(module, Signature(_specs(module, named), outputs), identity)
 
 
 def _specs(module: GraphModule, named: dict[str, Tensor]) -> tuple[TensorSpec, ...]:

@@ -92,6 +92,11 @@ class Signature:
                 "Use target onnxruntime, or wrap the network in a module that maps one to one."
             )
 
+    def example(self, samples: int = 1) -> Batch:
+        """Return a batch of zeros."""
+        zeros = {s.name: torch.zeros(samples, *s.shape, dtype=s.dtype) for s in self.inputs}
+        return zeros[INPUT] if self.names == (INPUT,) else zeros
+
     def arguments(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return the tensors of a batch in the order of the inputs.
 

@@ -61,7 +61,9 @@ class IntegerReference:
         parts = [tree_map(_plain, self._run(part)) for part in self._parts(x)]
         if isinstance(parts[0], Tensor):
             return torch.cat(parts)
-        return self.captured.signature.pack([torch.cat(several) for several in zip(*parts, strict=True)])
+        return self.captured.signature.pack(
+            [torch.cat(several) for several in zip(*parts, strict=True)]
+        )
 
     def integers(
         self,

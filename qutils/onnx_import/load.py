@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph.quiet import quiet
 from qutils.onnx_import.axes import settled_shape
+from qutils.onnx_import.class_names import class_names
 from qutils.onnx_import.names import name_nodes
 from qutils.onnx_import.normal import normalized
 from qutils.onnx_import.opset import refuse
@@ -30,13 +31,14 @@ class Imported:
     """A float network from a file, with how far it is from ONNX Runtime's reading of that file.
 
     ``difference`` is the largest difference of outputs over the largest output, of ``samples``
-    inputs.
+    inputs. ``names`` are those of the outputs, if the file says them.
     """
 
     module: nn.Module
     input_shape: tuple[int, ...]  # of one sample
     difference: float
     samples: int
+    names: tuple[str, ...] | None = None
 
 
 def load_onnx(path: str | Path, example: Tensor | None = None) -> nn.Module:
@@ -71,7 +73,8 @@ def import_onnx(path: str | Path, example: Tensor | None = None) -> Imported:
     except UnsupportedError as error:
         raise UnsupportedError(f"{file}: {error}") from error
     x = samples(example, input_shape)
-    return Imported(module, input_shape, difference(module, runtime, x), len(x))
+    apart = difference(module, runtime, x)
+    return Imported(module, input_shape, apart, len(x), class_names(model))
 
 
 def _module(model: ModelProto) -> nn.Module:

@@ -75,11 +75,13 @@ def finetune(
     Raises:
         InvalidInputError: no data, fewer pictures than a batch, labels that are no classes of the
             model, ``batch_size`` beside batches, all parameters frozen, an unknown name to freeze,
-            or a loss of NaN or Inf.
+            classes of a folder that are not one for each output, or a loss of NaN or Inf.
     Source: Esser et al. 2020 (LSQ), arXiv:1902.08153; Nagel et al. 2021, section 4;
         Hinton et al. 2015 for the teacher.
     """
     _check(sim, data, batch_size)
+    if loss is None:
+        _check_classes(sim, data)
     rate = default_rate(sim.recipe) if learning_rate is None else learning_rate
     stays = frozen_parts(sim, frozen)
     require_some_left(sim, stays)
@@ -128,6 +130,18 @@ def _check(sim: SimulatedModel, data: object, batch_size: int | None) -> None:
         raise InvalidInputError(
             "batch_size is for a zoo.Split: batches (x, y) are taken as they are; make them of "
             f"{batch_size}"
+        )
+
+
+def _check_classes(sim: SimulatedModel, data: object) -> None:
+    """Refuse data that tells its classes, as a folder does, and has not one for each output."""
+    classes = getattr(data, "classes", ())
+    output = next(n for n in sim.captured.module.graph.nodes if n.op == "output").args[0]
+    shape = output.meta["val"].shape
+    if classes and len(shape) == 2 and shape[1] != len(classes):
+        raise InvalidInputError(
+            f"the model tells {shape[1]} classes apart, the labels {len(classes)}. Read the folder "
+            f"with outputs={shape[1]}, and classes=[...] in the order of the outputs."
         )
 
 

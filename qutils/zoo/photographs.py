@@ -12,6 +12,7 @@ from torch import Tensor
 
 from qutils.errors import DataError, InvalidInputError
 from qutils.images import UnreadableImageError, check_depth, open_image
+from qutils.zoo.class_order import ClassFolders, ClassOrder
 from qutils.zoo.preprocessing import Preprocessing
 
 #: Photographs in one batch: 6 MB of input at 224x224, and some 25 MB of activations a photograph.
@@ -97,6 +98,7 @@ class Photographs:
 
     Attributes:
         labels: class numbers, int64 ``[N]``; None where the folder says nothing of classes.
+        order: which number is which folder; ``matched`` compares it with a network's outputs.
         small: those whose short side is below the network's input; they are enlarged.
         others: files left out, as their endings are not those of pictures.
     """
@@ -107,6 +109,8 @@ class Photographs:
     batch_size: int = BATCH
     small: tuple[Path, ...] = ()
     others: tuple[Path, ...] = ()
+    order: ClassOrder | None = None
+    folders: ClassFolders | None = None
 
     def __len__(self) -> int:
         return len(self.members)
@@ -145,6 +149,34 @@ class Photographs:
         return replace(
             self, members=members, labels=None if self.labels is None else self.labels[index]
         )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes by number; none where there are no labels."""
+        return () if self.order is None else self.order.names
+
+    def matched(self, outputs: int, names: Sequence[str] | None = None) -> Photographs:
+        """The same photographs with the labels of a network of so many outputs.
+
+        Args:
+            names: what the network calls its outputs, if it says.
+
+        Raises:
+            InvalidInputError: which folder is which output is not known; see
+                ``ClassFolders.order``.
+        """
+        if self.folders is None or self.order is None:
+            return self
+        given = self.order.names if self.order.source == "as given" else None
+        return self.labelled(self.folders.order(given, outputs, names))
+
+    def labelled(self, order: ClassOrder | None) -> Photographs:
+        """The same photographs, their folders numbered in this order, or without labels."""
+        if order is None:
+            return replace(self, labels=None, order=None)
+        number = {name: index for index, name in enumerate(order.names)}
+        labels = torch.tensor([number[one.path.parent.name] for one in self.members])
+        return replace(self, labels=labels.long(), order=order)
 
     def take(self, count: int) -> Photographs:
         """So many, evenly spread over the folder: every class in turn where they are sorted.

@@ -7,11 +7,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from qutils.errors import InvalidInputError, unknown_name
-from qutils.zoo.imagenet import imagenet_wnids
+from qutils.errors import InvalidInputError
+from qutils.zoo.class_order import ClassFolders, is_class_folder
 from qutils.zoo.photographs import NAMED, Photograph, Photographs, refuse_damaged
 from qutils.zoo.preprocessing import Preprocessing
 
@@ -23,6 +20,8 @@ def read_photographs(
     folder: Path | str,
     preprocessing: Preprocessing | None = None,
     classes: Sequence[str] | None = None,
+    *,
+    outputs: int | None = None,
 ) -> Photographs:
     """The pictures in a folder, or in folders named by class inside it, in the order of names.
 
@@ -32,11 +31,14 @@ def read_photographs(
     Args:
         preprocessing: what the network wants; ImageNet's usual one if None.
         classes: names of folders in the order of the network's outputs. None: ImageNet's 1,000
-            where all folders are called by WordNet ids, else the folders as they are sorted.
+            where all folders are called by WordNet ids, else the folders as they are sorted, empty
+            ones included.
+        outputs: how many classes the network tells apart. Give it wherever labels are used: it is
+            compared with the classes. To calibrate, leave it out.
 
     Raises:
         InvalidInputError: no folder, no pictures, pictures beside folders of pictures, a folder
-            that is no class.
+            that is no class, or a number of classes that is not that of the outputs.
         DataError: files that are no pictures: one error counts them and names the first.
     """
     folder, preprocessing = Path(folder), preprocessing or Preprocessing()
@@ -55,9 +57,13 @@ def read_photographs(
         )
     members = tuple(Photograph(path) for path in files)
     small = _small(members, preprocessing)
-    flat = files[0].parent == folder
-    labels = None if flat else _labels([path.parent.name for path in files], folder, classes)
-    return Photographs(members, preprocessing, labels, small=small, others=others)
+    if files[0].parent == folder:
+        return Photographs(members, preprocessing, small=small, others=others)
+    filled = tuple(sorted({path.parent.name for path in files}))
+    empty = tuple(name for name in class_folders(folder) if name not in filled)
+    folders = ClassFolders(folder, filled, empty)
+    found = Photographs(members, preprocessing, small=small, others=others, folders=folders)
+    return found.labelled(folders.order(classes, outputs))
 
 
 def holds_pictures(folder: Path) -> bool:
@@ -66,15 +72,15 @@ def holds_pictures(folder: Path) -> bool:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the folders inside that hold pictures, sorted."""
-    return sorted({path.parent.name for path in _listed(folder)[0] if path.parent != folder})
+    """Names of the folders inside, sorted: each is a class, though it may hold no pictures."""
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and is_class_folder(p.name))
 
 
 def _listed(folder: Path) -> tuple[list[Path], tuple[Path, ...]]:
     """Pictures and other files of a folder and of those inside it, hidden ones left out."""
     found = []
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
+        if path.is_dir() and is_class_folder(path.name):
             with os.scandir(path) as inside:
                 found += sorted(Path(one.path) for one in inside if one.is_file())
         elif path.is_file():
@@ -104,16 +110,3 @@ def _small(members: tuple[Photograph, ...], preprocessing: Preprocessing) -> tup
             stacklevel=3,
         )
     return small
-
-
-def _labels(names: list[str], folder: Path, classes: Sequence[str] | None) -> Tensor:
-    """The class number of each name, int64 ``[N]``."""
-    present = sorted(set(names))
-    if classes is None:
-        wnids = imagenet_wnids()
-        classes = wnids if set(present) <= set(wnids) else present
-    number = {name: index for index, name in enumerate(classes)}
-    for name in present:
-        if name not in number:
-            raise unknown_name(f"class in {folder}", name, classes)
-    return torch.tensor([number[name] for name in names])

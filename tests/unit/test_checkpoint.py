@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -90,7 +92,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
     )
     with pytest.raises(DataError, match=r"does not fit SimulatedModel: .* in the file"):
         checkpoint.load(path, narrow)
-    with pytest.raises(DataError, match="does not fit SimulatedModel"):
+    with pytest.raises(DataError, match=r"operator 2 is conv2d in module '0' there, view in"):
         checkpoint.load(path, nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
 
 
@@ -116,4 +118,85 @@ def test_other_files_and_models_are_refused(tmp_path):
 def test_a_damaged_description_is_refused(tmp_path, words):
     path = write_tensors(net(), tmp_path / "a.safetensors", {"qutils.simulated": words})
     with pytest.raises(DataError, match="holds no simulated model"):
+        checkpoint.load(path, net())
+
+
+class Twice(nn.Module):
+    """One network, or another of the very same tensors."""
+
+    def __init__(self, activation=torch.relu, eps: float = 1e-5, residual: bool = True) -> None:
+        super().__init__()
+        self.activation, self.residual = activation, residual
+        self.a, self.b = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
+        self.norm = nn.BatchNorm2d(4, eps=eps)
+
+    def forward(self, x):
+        y = self.activation(self.norm(self.a(x)))
+        y = y + self.b(y)
+        return (y + (x if self.residual else y)).mean((2, 3))
+
+
+OTHERS = {
+    "operator": ({"activation": nn.functional.relu6}, r"operator \d+ is relu there, relu6 here"),
+    "argument": ({"eps": 0.1}, "the same operators, with other arguments"),
+    "connection": ({"residual": False}, "the same operators, with other arguments"),
+    "one more": (
+        {"activation": lambda x: x.relu() + x},
+        r"operator \d+ is conv2d .* there, add here",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_network_of_the_same_tensors_is_refused(name, tmp_path):
+    options, difference = OTHERS[name]
+    x = torch.randn(8, 4, 8, 8)
+    path = checkpoint.save(calibrate(Twice().eval(), x), tmp_path / "a.safetensors")
+    other = Twice(**options).eval()
+    with pytest.raises(DataError, match=rf"from another network: {difference}.*Build the mo"):
+        checkpoint.load(path, other)
+    assert torch.isfinite(checkpoint.load(path, Twice())(x)).all()
+
+
+@pytest.mark.parametrize("part", ["weights", "mode", "wrapper", "module names"])
+def test_the_same_network_is_known_whatever_its(part, tmp_path):
+    x = torch.randn(8, 4, 8, 8)
+    sim = calibrate(Twice().eval(), x)
+    path = checkpoint.save(sim, tmp_path / "a.safetensors")
+    other = {
+        "weights": Twice,
+        "mode": lambda: Twice().train(),
+        "wrapper": lambda: nn.DataParallel(Twice()),
+        "module names": lambda: Twice(activation=nn.ReLU()),
+    }[part]()
+    assert torch.equal(checkpoint.load(path, other)(x), sim(x))
+
+
+def test_a_computed_weight_and_the_plain_one_are_the_same_network(tmp_path):
+    x = torch.randn(4, 1, 8, 8)
+    normed = net()
+    nn.utils.parametrizations.weight_norm(normed[0])
+    sim = calibrate(normed.eval(), x)
+    path = checkpoint.save(sim, tmp_path / "a.safetensors")
+    assert torch.equal(checkpoint.load(path, net())(x), sim(x))
+
+
+def test_a_file_that_does_not_say_its_network_is_opened_with_a_warning(tmp_path, monkeypatch):
+    sim, x = tuned(RECIPES["per channel"])
+    dumps = checkpoint.json.dumps
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            checkpoint.json,
+            "dumps",
+            lambda made, **options: dumps(
+                {key: value for key, value in made.items() if key != "network"}, **options
+            ),
+        )
+        path = checkpoint.save(sim, tmp_path / "a.safetensors")
+    with pytest.warns(UserWarning, match=r"does not say which network .*Save it again with q\.sa"):
+        back = checkpoint.load(path, net())
+    assert torch.equal(back(x), sim(x))
+    checkpoint.save(back, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         checkpoint.load(path, net())

@@ -128,7 +128,14 @@ def test_published_networks_keep_their_normalization():
         (("--size", "224x"), "is not like 224 or 240x320"),
         (("--mean", "0.5", "--std", "1,1,1"), "1 means and 3 standard deviations"),
         (("--classes", "few.txt"), "unknown class in pictures 'c'"),
-        (("--classes", "many.txt"), r"a label is 3, but .* \(0..2\): name its classes with --cl"),
+        (("--classes", "many.txt"), "--classes names 4 classes, but the network tells 3 classes"),
+        (("--classes", "a,b"), "unknown class in pictures 'c'"),
+        (("--classes", "a,b,c,d"), "--classes names 4 classes, but the network tells 3 classes"),
+        (("--classes", "a,b,c,b"), "--classes names b more than once"),
+        (("--classes", "a,,c"), "name 2 is empty. Name the class of every output"),
+        (("--classes", "gap.txt"), "name 2 is empty. Name the class of every output"),
+        (("--classes", "none.txt"), "none.txt is missing: correct its path"),
+        (("--classes", "latin.txt"), "latin.txt is no text in UTF-8"),
         (("--mean", "0.5"), "give --data of the shape"),
         (("--data", "data.npz", "--size", "8"), "--size says how pictures are read, and data.npz"),
     ],
@@ -136,11 +143,118 @@ def test_published_networks_keep_their_normalization():
 def test_what_does_not_fit_is_refused(quantize, pictures, words, message):
     Path("few.txt").write_text("a\nb\n")
     Path("many.txt").write_text("other\na\nb\nc\n")
+    Path("gap.txt").write_text("a\n\nb\nc\n")
+    Path("latin.txt").write_bytes("ä\nb\nc\n".encode("latin-1"))
     given = words if "--data" in words else ("--data", "pictures", "--size", "16", *words)
     result = quantize("colour.py:net", "old.onnx", *given)
     assert result.exit_code != 0
     assert re.search(message, result.output), result.output
     assert Path("old.onnx").read_bytes() == b"earlier result"
+
+
+COLOURS = """
+import torch
+from torch import nn
+
+def net(names=None):  # blue, green, red, yellow
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    rows = [[-1.0, -1, 1], [-1, 1, -1], [1, -1, -1], [0.6, 0.6, -1]]
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor(rows).view(4, 3, 1, 1))
+        model[0].bias.zero_()
+    return model
+
+def named():
+    model = net()
+    model.names = {0: "blue", 1: "green", 2: "red", 3: "yellow"}
+    return model
+"""
+SHADES = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0), "yellow": (200, 200, 0)}
+AS_TRAINED = ("--data", "colours", "--size", 8, "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5")
+
+
+@pytest.fixture
+def colours(folder: Path) -> Path:
+    """Five images in each of three folders; the network knows a fourth class, the first."""
+    for name in ("green", "red", "yellow"):
+        (folder / "colours" / name).mkdir(parents=True)
+        for i in range(5):
+            shade = tuple(max(0, value - i) for value in SHADES[name])
+            Image.new("RGB", (8, 8), shade).save(folder / "colours" / name / f"{i}.png")
+    (folder / "colours.py").write_text(COLOURS)
+    return folder / "colours"
+
+
+def top1(output: str) -> str:
+    return next((line for line in output.splitlines() if line.startswith("top-1")), "")
+
+
+def test_a_folder_too_few_is_not_scored_and_says_why(quantize, colours):
+    result = quantize("colours.py:net", "--simulate-only", *AS_TRAINED)
+    assert result.exit_code == 0, result.output
+    assert re.search(
+        r"top-1 is not measured: colours holds 3 folders \(green, red, yellow\), but the network "
+        r"tells 4 classes apart.*Name all 4 classes in the order of the outputs with --classes",
+        result.stdout,
+    )
+    assert "top-1 of" not in result.stdout
+    assert "same prediction, float and simulated" in result.stdout
+
+
+@pytest.mark.parametrize("classes", ["blue,green,red,yellow", "order.txt"])
+def test_the_advice_to_name_the_classes_works(quantize, colours, classes):
+    Path("order.txt").write_text("\ufeffblue\ngreen\nred\nyellow\n\n", encoding="utf-8")
+    result = quantize("colours.py:net", "--simulate-only", *AS_TRAINED, "--classes", classes)
+    assert "classes as given" in result.stdout
+    assert "100.00 %" in top1(result.stdout)
+
+
+def test_an_empty_folder_is_a_class(quantize, colours):
+    (colours / "blue").mkdir()
+    result = quantize("colours.py:net", "--simulate-only", *AS_TRAINED)
+    assert "classes as the folders are sorted" in result.stdout
+    assert "100.00 %" in top1(result.stdout)
+
+
+def test_hidden_folders_are_no_classes(quantize, colours):
+    for name in ("blue", ".thumbnails", "__MACOSX"):
+        (colours / name).mkdir()
+        Image.new("RGB", (8, 8), SHADES["blue"]).save(colours / name / "0.png")
+    assert "100.00 %" in top1(quantize("colours.py:net", "--simulate-only", *AS_TRAINED).stdout)
+
+
+def test_a_model_that_names_its_classes_needs_no_order(quantize, colours):
+    result = quantize("colours.py:named", "--simulate-only", *AS_TRAINED)
+    assert "classes as the network names them" in result.stdout
+    assert "100.00 %" in top1(result.stdout)
+
+
+def test_a_folder_too_many_is_not_scored(quantize, colours):
+    for name in ("blue", "other"):
+        (colours / name).mkdir()
+    told = quantize("colours.py:net", "--simulate-only", *AS_TRAINED).stdout
+    assert "colours holds 5 folders, 2 of them empty (blue, green, other, red, yellow)" in told
+    assert "top-1 of" not in told
+
+
+def test_training_without_an_order_is_refused(quantize, colours):
+    words = ("colours.py:net", "old.onnx", *AS_TRAINED, "--qat-epochs", 1)
+    result = quantize(*words)
+    assert result.exit_code == 2
+    assert re.search(
+        r"--qat-epochs needs labels\. colours holds 3 folders .*--classes", result.stderr
+    )
+    assert Path("old.onnx").read_bytes() == b"earlier result"
+    assert quantize(*words, "--classes", "blue,green,red,yellow").exit_code == 0
+
+
+def test_frozen_layers_are_told(quantize, colours):
+    with Path("colours.py").open("a") as file:
+        file.write("\ndef frozen():\n    model = net()\n    model[0].bias.requires_grad_(False)\n")
+        file.write("    return model\n")
+    (colours / "blue").mkdir()
+    told = quantize("colours.py:frozen", "--simulate-only", *AS_TRAINED, "--qat-epochs", 1).stdout
+    assert "frozen in QAT (requires_grad=False): 1 of 2 weights and biases, 0.bias" in told
 
 
 def test_broken_pictures_are_counted_before_anything_is_written(quantize, pictures):
