@@ -79,10 +79,10 @@ def collects_inputs(model: nn.Module) -> bool:
     try:
         signature.bind(torch.empty(0))
     except TypeError as error:
+        takes = ", ".join(signature.parameters) or "nothing"
         raise UnsupportedError(
-            f"torch.export cannot trace {type(model).__name__}: its forward does not take one "
-            f"tensor alone ({error}). Wrap it in a module whose forward(self, x) calls it with "
-            "all that it needs."
+            f"{type(model).__name__}.forward takes {takes}, got one tensor alone ({error}). Give "
+            "dicts of tensors by the names of its arguments."
         ) from error
     first = next(iter(signature.parameters.values()))
     return first.kind is inspect.Parameter.VAR_POSITIONAL

@@ -62,8 +62,13 @@ DATA = {
     "a-number": (torch.tensor(1.0), "a single number"),
     "none": (None, "the calibration set is a NoneType: give batches"),
     "number": (5, "the calibration set is a int"),
-    "dict": ({"x": X}, "the calibration set is a dict"),
-    "dict-batches": ([{"x": X}], "calibration batch 0 is a dict of 'x'"),
+    "empty-dict": ({}, "the calibration set is an empty dict: give tensors by input name"),
+    "dict-of-arrays": ({"input": X.numpy()}, "holds a ndarray under 'input': give tensors"),
+    "unknown-name": (
+        [{"x": X}],
+        r"Sequential\.forward\(input\) does not take x: .*Name the inputs",
+    ),
+    "unequal": ({"input": X, "y": X[:2]}, "unequal numbers of samples: input 4, y 2"),
     "one-axis": (torch.randn(8), "needs a batch and more axes"),
 }
 
@@ -83,7 +88,7 @@ MODELS = {
     "inf-weights": (lambda: model_with(INF), InvalidInputError, "model's 8.bias holds NaN or Inf"),
     "half": (lambda: ten_lines().half(), InvalidInputError, r"float16.*call model\.float\(\)"),
     "not-exportable": (Branches, UnsupportedError, "cannot trace Branches: .*control flow"),
-    "two-inputs": (TwoInputs, UnsupportedError, "cannot trace TwoInputs"),
+    "two-inputs": (TwoInputs, UnsupportedError, "TwoInputs.forward takes x, y, got one tensor"),
 }
 
 
