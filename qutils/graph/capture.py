@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -142,7 +143,11 @@ def _checked(example: Batch) -> dict[str, Tensor]:
 
 
 def check_tensors(model: nn.Module) -> None:
-    """Raise InvalidInputError for a parameter or buffer that is not finite float32."""
+    """Raise InvalidInputError for a parameter or buffer that is not finite float32.
+
+    A buffer may hold ``-inf``, as causal masks do.
+    """
+    buffers = dict(model.named_buffers())
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if is_lazy(tensor):
             raise InvalidInputError(
@@ -161,7 +166,8 @@ def check_tensors(model: nn.Module) -> None:
                 f"the model's {name} is {tensor.dtype}; quantization starts from float32: "
                 "call model.float()"
             )
-        if not torch.isfinite(tensor).all():
+        masks = name in buffers and (tensor[~torch.isfinite(tensor)] == -math.inf).all()
+        if not masks and not torch.isfinite(tensor).all():
             raise InvalidInputError(f"the model's {name} holds NaN or Inf: load a sound checkpoint")
 
 

@@ -188,3 +188,25 @@ def test_a_network_of_one_named_input_takes_tensors_too():
     sim = calibrate(model, {"input": x})
     assert torch.equal(sim(x), sim({"input": x}))
     assert torch.equal(sim(x), calibrate(model, x)(x))
+
+
+class Causal(nn.Module):
+    """Attention whose mask is a buffer of zeros and -inf."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(6, 18)
+        self.out = nn.Linear(6, 6)
+        self.register_buffer("mask", torch.full((5, 5), -torch.inf).triu(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.mix(x).chunk(3, -1)
+        return self.out(torch.softmax(q @ k.transpose(1, 2) + self.mask, -1) @ v)
+
+
+def test_a_mask_of_minus_infinity_is_sound(tmp_path):
+    torch.manual_seed(0)
+    model, x = Causal().eval(), torch.randn(16, 5, 6)
+    sim = calibrate(model, x)
+    got = load(export(sim, tmp_path / "net.onnx")).run(x.numpy())
+    assert sqnr(model(x).detach(), torch.from_numpy(got)) > 30
