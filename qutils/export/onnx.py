@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from qutils.export.integers import drop_unused, keep_integers
 from qutils.export.translate import translate
 from qutils.files import atomic_path
 from qutils.graph.quiet import quiet
+from qutils.graph.wrappers import plain_copy, refuse_opaque
 from qutils.simulate import SimulatedModel
 
 
@@ -38,9 +38,11 @@ def export_onnx(sim: SimulatedModel, path: Path) -> Path:
 def export_float(model: nn.Module, input_shape: tuple[int, ...], path: Path) -> Path:
     """Write a float model (eval mode, batch dynamic) as ONNX, by the same route.
 
-    The caller's model keeps its mode.
+    The caller's model keeps its mode; wrappers around it (``DataParallel``, ``torch.compile``) are
+    left out of the file.
     """
-    return save(to_onnx(copy.deepcopy(model).eval(), input_shape), path)
+    refuse_opaque(model)
+    return save(to_onnx(plain_copy(model), input_shape), path)
 
 
 def to_onnx(

@@ -23,7 +23,7 @@ from qutils.graph.norm import replace_batch_norm
 from qutils.graph.parameters import frozen_names
 from qutils.graph.quiet import quiet
 from qutils.graph.rewrite import rewrite
-from qutils.graph.wrappers import collects_inputs, first_line, plain_copy
+from qutils.graph.wrappers import collects_inputs, first_line, plain_copy, refuse_opaque
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ def capture(model: nn.Module, example: Tensor) -> Captured:
             f"an example input needs a batch and more axes, got {list(example.shape)}"
         )
     _check_dtype(example)
+    refuse_opaque(model)
     check_tensors(model)
     model = _own_copy(model)
     collected = collects_inputs(model)
