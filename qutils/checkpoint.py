@@ -14,7 +14,7 @@ from torch import nn
 from qutils.affine import QParams
 from qutils.calibration import Observation, scheme_of
 from qutils.errors import DataError, InvalidInputError
-from qutils.graph import Identity, capture, place, target, with_own_biases
+from qutils.graph import Captured, Identity, capture, place, target, with_own_biases
 from qutils.graph.signature import Signature, TensorSpec
 from qutils.schemes import Recipe, Scheme
 from qutils.simulate import FakeQuantize, SimulatedModel
@@ -74,10 +74,11 @@ def load(path: Path | str, model: nn.Module) -> SimulatedModel:
     path = Path(path)
     made = _described(path)
     frozen, network = made.pop("frozen"), made.pop("network")
-    sim = _without_ranges(model, **made)
-    _check_network(path, network, sim.captured.identity, operators=True)
+    captured = capture(model, Signature(made.pop("inputs")).example())
+    _check_network(path, network, captured.identity, operators=True)
+    sim = _without_ranges(captured, **made)
     read_tensors(sim, path)  # names and shapes that differ
-    _check_network(path, network, sim.captured.identity)
+    _check_network(path, network, captured.identity)
     if frozen is not None:
         sim.captured.freeze(frozen)
     return sim.requires_grad_(False).eval()
@@ -149,16 +150,14 @@ def _described(path: Path) -> dict[str, Any]:
 
 
 def _without_ranges(
-    model: nn.Module,
+    captured: Captured,
     recipe: Recipe,
     target_name: str,
     keep_float: tuple[str, ...],
-    inputs: tuple[TensorSpec, ...],
     own_biases: bool,
 ) -> SimulatedModel:
     """All quantizers in place, every activation's scale 1."""
     goal = target(target_name)
-    captured = capture(model, Signature(inputs).example())
     if own_biases:
         captured = with_own_biases(captured, goal)
     placement = place(captured.module, goal, keep_float=keep_float)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from qutils import zoo
 from qutils.errors import DataError, InvalidInputError, unknown_name
+from qutils.graph.wrappers import wrapped
 from qutils.onnx_import import import_onnx
 from qutils.onnx_import.class_names import names_in_order
 from qutils.tensors import unwrapped
@@ -47,6 +48,8 @@ def read_model(spec: str, weights: Path | None = None, example: Tensor | None = 
             + (" (qutils detector takes the .pt files of YOLO)" if spec.endswith(".pt") else "")
         )
     model = _own_model(spec) if is_own(spec) else zoo.load(spec, pretrained=weights is None)
+    while (inside := wrapped(model)) is not None:  # weights have the names of what is inside
+        model = inside
     if weights is not None:
         _load_weights(model, weights)
     return model.cpu().eval()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from qutils.export.translate import translate
 from qutils.files import atomic_path
 from qutils.graph.quiet import quiet
 from qutils.graph.signature import Signature
+from qutils.graph.wrappers import plain_copy, refuse_opaque
 from qutils.simulate import SimulatedModel
 
 
@@ -39,14 +39,16 @@ def export_onnx(sim: SimulatedModel, path: Path) -> Path:
 def export_float(model: nn.Module, inputs: tuple[int, ...] | Signature, path: Path) -> Path:
     """Write a float model (eval mode, batch dynamic) as ONNX, by the same route.
 
-    The caller's model keeps its mode.
+    The caller's model keeps its mode; wrappers around it (``DataParallel``, ``torch.compile``) are
+    left out of the file.
 
     Args:
         inputs: shape of one sample, or what a captured graph takes and returns
             (``captured.signature``).
     """
+    refuse_opaque(model)
     signature = inputs if isinstance(inputs, Signature) else Signature.of(*inputs)
-    return save(to_onnx(copy.deepcopy(model).eval(), signature), path)
+    return save(to_onnx(plain_copy(model), signature), path)
 
 
 def to_onnx(

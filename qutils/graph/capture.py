@@ -34,7 +34,13 @@ from qutils.graph.signature import (
     check_dtype,
     named_outputs,
 )
-from qutils.graph.wrappers import check_arguments, collects_inputs, first_line, plain_copy
+from qutils.graph.wrappers import (
+    check_arguments,
+    collects_inputs,
+    first_line,
+    plain_copy,
+    refuse_opaque,
+)
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ def capture(model: nn.Module, example: Batch) -> Captured:
             f"the model is a {type(model).__name__}: give an nn.Module that is made already"
         )
     named = _checked(example)
+    refuse_opaque(model)
     check_tensors(model)
     model = _own_copy(model)
     two = {name: _two(x) for name, x in named.items()}

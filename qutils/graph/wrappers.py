@@ -32,9 +32,8 @@ def plain_copy(model: nn.Module) -> nn.Module:
     what the module inside them computes; parameters have its names.
 
     Raises:
-        UnsupportedError: TorchScript, sharded parameters, or what cannot be copied; with the fix.
+        UnsupportedError: a wrapper with hooks, or what cannot be copied; with the fix.
     """
-    _refuse(model)
     memo: dict[int, Any] = {}
     for module in model.modules():
         memo |= {id(tensor): tensor.detach().clone() for tensor in _made_by_hooks(module)}
@@ -104,7 +103,8 @@ def check_arguments(model: nn.Module, named: Mapping[str, Tensor]) -> None:
         ) from error
 
 
-def _refuse(model: nn.Module) -> None:
+def refuse_opaque(model: nn.Module) -> None:
+    """Raise UnsupportedError for TorchScript and sharded parameters; with the fix."""
     for name, module in model.named_modules():
         where = f"{type(model).__name__}'s {name}" if name else "the model"
         if isinstance(module, torch.jit.ScriptModule):

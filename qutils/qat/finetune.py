@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from qutils.errors import InvalidInputError
 from qutils.feed import Pictures, Samples
+from qutils.graph.wrappers import plain_copy
 from qutils.qat.frozen import Frozen, frozen_parts, require_some_left, warn_of_untrained
 from qutils.qat.trainable import trainable
 from qutils.schemes import Recipe
@@ -99,7 +99,7 @@ def finetune(
     optimizer = torch.optim.Adam(groups(student, rate, stays))
     follow = None
     if teacher is not None:
-        follow = _Distillation(copy.deepcopy(teacher).to(device).eval(), loss or CrossEntropy())
+        follow = _Distillation(plain_copy(teacher).to(device), loss or CrossEntropy())
     with trainable(student):
         curve = fit(
             _Student(student, follow),

@@ -1,8 +1,9 @@
 """What training leaves alone: parameters that their owner froze, and quantizers of their layers.
 
-A parameter whose ``requires_grad`` was False when the model was captured is frozen. So is the
-quantizer of a frozen weight, and that of every activation that nothing trainable computes: the
-output of a frozen layer, and what only frozen layers feed. An int32 bias has no scale of its own.
+A parameter whose ``requires_grad`` was False when the model was captured is frozen, and one of the
+simulated model that its owner froze since. So is the quantizer of a frozen weight, and that of
+every activation that nothing trainable computes: the output of a frozen layer, and what only frozen
+layers feed. An int32 bias has no scale of its own.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def frozen_parts(sim: SimulatedModel, names: Collection[str] | None = None) -> F
     Raises:
         InvalidInputError: a name that is neither; suggests the closest.
     """
-    parameters = sim.captured.frozen if names is None else _named(sim, names)
+    parameters = _frozen(sim) if names is None else _named(sim, names)
     states = _states(sim, parameters)
     stay = {node.name for node, state in states.items() if state == "frozen"}
     sites = (site.name for site in sim.placement.sites.values() if site.node in stay)
@@ -66,6 +67,18 @@ def warn_of_untrained(sim: SimulatedModel, frozen: Frozen) -> None:
                 f"it is folded into {path}.",
                 stacklevel=3,
             )
+
+
+def _frozen(sim: SimulatedModel) -> tuple[str, ...]:
+    """What was frozen at the capture, or since then in ``sim.graph_module``.
+
+    Where nothing in it requires gradients it says nothing: so do loaded and trained models return.
+    """
+    now = dict(sim.graph_module.named_parameters())
+    names = [name for name, _ in sim.captured.module.named_parameters() if name in now]
+    said = any(now[name].requires_grad for name in names)
+    since = {name for name in names if said and not now[name].requires_grad}
+    return tuple(name for name in names if name in since or name in sim.captured.frozen)
 
 
 def _named(sim: SimulatedModel, names: Collection[str]) -> tuple[str, ...]:

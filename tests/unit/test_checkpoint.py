@@ -140,6 +140,10 @@ OTHERS = {
     "operator": ({"activation": nn.functional.relu6}, r"operator \d+ is relu there, relu6 here"),
     "argument": ({"eps": 0.1}, "the same operators, with other arguments"),
     "connection": ({"residual": False}, "the same operators, with other arguments"),
+    "without kernel": (
+        {"activation": lambda x: x.relu().flip(-1)},
+        r"operator \d+ is conv2d .* there, flip here",
+    ),
     "one more": (
         {"activation": lambda x: x.relu() + x},
         r"operator \d+ is conv2d .* there, add here",

@@ -161,6 +161,27 @@ def test_names_given_replace_what_was_frozen(data):
         train(start, data, frozen="7")
 
 
+def test_what_is_frozen_in_the_simulated_model_stays_as_well(data):
+    start = calibrate(net(), data, FOUR)
+    start.graph_module.get_submodule("0").requires_grad_(False)
+    tuned = train(start, data)
+    changed = moved(start, tuned)
+    assert "3.weight" in changed
+    assert not {"0.weight", "0.bias"} & changed
+    assert not {"0", "0.weight"} & ranges(start, changed)
+    assert moved(tuned, train(tuned, data)).isdisjoint({"0.weight", "0.bias"})
+
+
+def test_a_teacher_may_be_wrapped_or_weight_normalized(data):
+    teacher = net()
+    with pytest.warns(FutureWarning):
+        nn.utils.weight_norm(teacher[3])
+    teacher(data[0][0])
+    start = calibrate(teacher, data, FOUR)
+    tuned = [train(start, data, teacher=one) for one in (teacher, nn.DataParallel(teacher))]
+    assert moved(*tuned) == set()
+
+
 @pytest.mark.parametrize(
     ("conv", "norm", "weight", "bias"),
     [

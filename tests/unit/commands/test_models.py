@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from qutils import zoo
 from qutils.commands.models import read_model
 from qutils.errors import DataError, InvalidInputError
 
@@ -92,3 +93,13 @@ def test_file_that_cannot_be_imported_is_named(source):
 def test_file_may_import_what_lies_beside_it():
     Path("more_nets.py").write_text("from nets import tiny\nnet = tiny()\n")
     assert isinstance(read_model("more_nets.py:net"), torch.nn.Sequential)
+
+
+def test_weights_go_into_what_a_wrapper_holds(folder):
+    with (folder / "nets.py").open("a") as file:
+        file.write("\ndef wrapped():\n    return torch.compile(nn.DataParallel(tiny()))\n")
+    saved = zoo.save(read_model("nets.py:tiny"), folder / "plain.safetensors")
+    model = read_model("nets.py:wrapped", saved)
+    plain = read_model("nets.py:tiny", saved)
+    assert type(model) is type(plain)
+    assert all(torch.equal(model.state_dict()[k], v) for k, v in plain.state_dict().items())

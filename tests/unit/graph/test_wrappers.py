@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from qutils.calibration import calibrate
 from qutils.errors import InvalidInputError, UnsupportedError
+from qutils.export import export_float
 from qutils.graph import capture
 from qutils.graph.wrappers import plain_copy
 from tests.unit.graph.networks import conv
@@ -196,3 +197,10 @@ def test_the_tensor_that_forbids_a_copy_is_named():
         capture(model, X)
     model[2].cache = model[2].cache.detach()
     assert capture(model, X).input_shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_wrapped_network_is_written_as_if_it_were_not(name, tmp_path):
+    wrapped = export_float(WRAPPERS[name](net()), (3, 8, 8), tmp_path / "wrapped.onnx")
+    plain = export_float(net(), (3, 8, 8), tmp_path / "plain.onnx")
+    assert wrapped.read_bytes() == plain.read_bytes()
