@@ -190,7 +190,7 @@ def _unshared(path: Path, splits: Splits) -> Splits:
             if split != "test":
                 raise DataError(problem)
             found.pop("test", None)
-            absent["test"] = problem
+            absent.setdefault("test", problem)
     return Splits(found, absent)
 
 
