@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qutils.detection.labels import Labels, label_file, read_labels
 from qutils.errors import DataError
 from qutils.images import ImageFacts, UnreadableImageError, check_whole, image_facts
-
-if TYPE_CHECKING:
-    from qutils.detection.dataset import DetectionData
 
 #: Pixels of the shortest side, and formats by content, that Ultralytics does not leave out.
 _LEAST = 10
@@ -80,14 +76,18 @@ class SplitReport:
         return "; ".join([text, *self.notes])
 
 
-def check_split(data: DetectionData, split: str, labels: bool = True) -> SplitReport:
+def check_split(
+    split: str, paths: Sequence[Path], classes: int, keypoints: int = 0, labels: bool = True
+) -> SplitReport:
     """Read the head of every image of a split, and its labels if they are needed.
+
+    Args:
+        classes, keypoints, labels: as ``read_labels`` and ``DetectionData.check`` take them.
 
     Raises:
         DataError: images or labels are invalid, counted, and the first is named; no image has a
             label.
     """
-    paths = data.pictures(split)
     facts: list[ImageFacts] = []
     read: list[Labels] = []
     invalid: list[str] = []
@@ -95,9 +95,7 @@ def check_split(data: DetectionData, split: str, labels: bool = True) -> SplitRe
         try:
             facts.append(_facts(path, labels))
             if labels:
-                read.append(
-                    read_labels(label_file(path), len(data.names), data.keypoints) or Labels()
-                )
+                read.append(read_labels(label_file(path), classes, keypoints) or Labels())
         except DataError as error:
             invalid.append(str(error))
     labelled = sum(bool(one.boxes) for one in read)
@@ -109,7 +107,7 @@ def check_split(data: DetectionData, split: str, labels: bool = True) -> SplitRe
         )
     if labels and not labelled:
         raise DataError(
-            f"no picture of split {split!r} of {data.yaml} has a label: they are looked for in "
+            f"no picture of split {split!r} has a label: they are looked for in "
             f"{label_file(paths[0]).parent}"
         )
     return SplitReport(

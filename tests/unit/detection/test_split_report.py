@@ -170,6 +170,14 @@ def test_a_score_of_fewer_images_than_the_split_has_is_refused(yolo, tmp_path, l
         d.score(Labelled([[]] * 2, 32), data, 32)
 
 
+def test_an_image_that_opencv_alone_cannot_decode_is_named(yolo, tmp_path):
+    data = d.read_detection_data(write_data(tmp_path))
+    picture = data.pictures("val")[1]
+    Image.fromarray(np.zeros((16, 16), np.float32)).save(picture, format="TIFF")
+    with pytest.raises(DataError, match=r"1\.png cannot be decoded by OpenCV. Remove or replace"):
+        d.score(Labelled([[]] * 2, 32), data, 32)
+
+
 def test_invalid_labels_are_refused_before_they_are_scored(yolo, tmp_path):
     data = d.read_detection_data(write_data(tmp_path))
     path = write_label(data.pictures("val")[1], "3 0.5 0.5 0.2 0.2")
