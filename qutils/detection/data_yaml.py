@@ -232,7 +232,7 @@ def _images(read: DataYaml, split: str, root: Path) -> tuple[Path, ...]:
         )
     unique = tuple(sorted({Path(one) for one in images}))  # a link's labels are beside the link
     if len(unique) < len(images):
-        read.notes.append(f"{split}: {len(images) - len(unique):,} images are named twice")
+        read.notes.append(f"images of '{split}:' named twice: {len(images) - len(unique):,}")
     return unique
 
 
@@ -253,12 +253,12 @@ def _entries(read: DataYaml, place: Path) -> list[str]:
     if len(images) < len(texts):
         left = next(text for text in texts if text not in set(images))
         read.notes.append(
-            f"{place}: {len(texts) - len(images):,} lines name no image and are left out, "
-            f"the first is {left[:60]!r}"
+            f"lines of {place} that name no image, left out: {len(texts) - len(images):,} "
+            f"(the first is {left[:60]!r})"
         )
     started = [_entry(place.parent, text) for text in images]
     if moved := sum(working for _, working in started):
-        read.notes.append(f"{place}: {moved:,} paths are read as starting at {Path.cwd()}")
+        read.notes.append(f"paths of {place} read as starting at {Path.cwd()}: {moved:,}")
     return [str(entry) for entry, _ in started]
 
 

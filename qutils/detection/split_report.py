@@ -50,17 +50,17 @@ class SplitReport:
     def _notes(self) -> Iterator[str]:
         if self.mixed:
             yield (
-                f"{self.mixed:,} label files hold boxes and outlines, and Ultralytics leaves out "
-                "their images; here each outline counts as the box around it"
+                f"label files with boxes and outlines: {self.mixed:,} (Ultralytics leaves out "
+                "their images; here each outline counts as the box around it)"
             )
         if self.duplicates:
-            yield f"{self.duplicates:,} labels repeat another one and are left out"
+            yield f"repeated labels, left out: {self.duplicates:,}"
         if self.outside:
-            yield f"{self.outside:,} boxes reach over the edge of their image, and stay as they are"
+            yield f"boxes over the edge of their image, kept as they are: {self.outside:,}"
         if self.deep:
-            yield f"{self.deep:,} images have 16 bits, of which the upper 8 are read"
+            yield f"images of 16 bits, read by their upper 8: {self.deep:,}"
         if self.frames:
-            yield f"{self.frames:,} images have several frames, of which the first is read"
+            yield f"images of several frames, read by their first: {self.frames:,}"
 
     def __str__(self) -> str:
         """In the words of a summary.
@@ -68,10 +68,11 @@ class SplitReport:
         >>> print(SplitReport("val", 5, labelled=4, unlabelled=1, boxes=9, polygons=2))
         val: 5 images, 4 with labels (9 boxes, 2 of them around outlines), 1 without
         """
-        text = f"{self.split}: {self.images:,} images"
+        text = f"{self.split}: {self.images:,} {'image' if self.images == 1 else 'images'}"
         if self.labelled:
             around = f", {self.polygons:,} of them around outlines" if self.polygons else ""
-            text += f", {self.labelled:,} with labels ({self.boxes:,} boxes{around})"
+            boxes = "box" if self.boxes == 1 else "boxes"
+            text += f", {self.labelled:,} with labels ({self.boxes:,} {boxes}{around})"
             text += f", {self.unlabelled:,} without"
         return "; ".join([text, *self.notes])
 

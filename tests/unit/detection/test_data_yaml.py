@@ -76,7 +76,7 @@ WHERE = {
     "test-is-not-there": ({"test": "test/images"}, ""),
     "test-is-beside-in-words": ({"test": "../test/images"}, ""),
     "whole-folders": ({"train": "train", "val": "valid"}, ""),
-    "several-folders": ({"train": ["train/images", "train"]}, "train: 2 images are named twice"),
+    "several-folders": ({"train": ["train/images", "train"]}, "images of 'train:' named twice: 2"),
     "count-as-text": ({"nc": "2"}, ""),
     "count-as-float": ({"nc": 2.0}, ""),
     "names-numbered-in-text": ({"names": {"1": "b", "0": "a"}}, ""),
@@ -94,6 +94,12 @@ def test_images_are_found_and_what_was_resolved_is_told_once(tmp_path, agree, na
     assert data.pictures("train") == images(path.parent, "train")
     if name not in ("several-folders", "names-numbered-in-text"):  # it reads images twice; by order
         agree(path, data)
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path, agree):
+    path = layout(tmp_path)
+    path.write_text("\ufeff" + path.read_text(), encoding="utf-8")
+    agree(path, read_detection_data(path))
 
 
 def test_valid_is_read_as_val_and_told(tmp_path):
@@ -263,7 +269,7 @@ def test_entries_may_start_at_the_working_folder_which_is_told(tmp_path, monkeyp
     (tmp_path / "set" / "lists" / "train.txt").write_text("set/train/images/0.png\n")
     monkeypatch.chdir(tmp_path)
     data, warning = told(path)
-    assert f"train.txt: 1 paths are read as starting at {tmp_path}" in warning
+    assert f"train.txt read as starting at {tmp_path}: 1" in warning
     assert data.pictures("train") == images(tmp_path / "set", "train")[:1]
     agree(path, data)
 
@@ -272,7 +278,7 @@ def test_lines_that_name_no_image_are_told(tmp_path, agree):
     path = layout(tmp_path, train="train.txt")
     (tmp_path / "train.txt").write_text("# mine\n./train/images/0.png\nnotes.md\n")
     data, warning = told(path)
-    assert "train.txt: 2 lines name no image and are left out, the first is '# mine'" in warning
+    assert "train.txt that name no image, left out: 2 (the first is '# mine')" in warning
     assert data.pictures("train") == images(tmp_path, "train")[:1]
     agree(path, data)
 

@@ -53,9 +53,12 @@ def test_without_labels_only_images_are_read(data):
 
 
 TOLD = {
-    "mixed": (BOX + OUTLINE, "1 label files hold boxes and outlines, and Ultralytics leaves out"),
-    "repeats": (BOX + BOX, "1 labels repeat another one and are left out"),
-    "over-the-edge": ("1 0.9 0.5 0.4 0.2\n", "1 boxes reach over the edge of their image"),
+    "mixed": (BOX + OUTLINE, "label files with boxes and outlines: 1 (Ultralytics leaves out"),
+    "repeats": (BOX + BOX, "repeated labels, left out: 1"),
+    "over-the-edge": (
+        "1 0.9 0.5 0.4 0.2\n",
+        "boxes over the edge of their image, kept as they are: 1",
+    ),
 }
 
 
@@ -84,8 +87,8 @@ def test_deep_and_animated_images_are_told(data):
     frames = [Image.new("RGB", (16, 16), shade) for shade in ("red", "blue")]
     frames[0].save(other, save_all=True, append_images=frames[1:])
     _, warning = checked(data)
-    assert "1 images have 16 bits, of which the upper 8 are read" in warning
-    assert "1 images have several frames, of which the first is read" in warning
+    assert "images of 16 bits, read by their upper 8: 1" in warning
+    assert "images of several frames, read by their first: 1" in warning
 
 
 def test_invalid_ones_are_counted_beside_those_with_labels_and_without(data):
