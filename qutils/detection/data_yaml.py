@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import mimetypes
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -217,7 +218,9 @@ def _images(read: DataYaml, split: str, root: Path) -> tuple[Path, ...]:
         if taken != text:
             read.notes.append(f"'{split}: {text}' is read as '{taken}': no such folder")
         if place.is_dir():  # links to folders are followed, hidden files are not read
-            found += glob.glob(f"{glob.escape(str(place))}/**/*.*", recursive=True)
+            inside = glob.glob(f"{glob.escape(str(place))}/**/*.*", recursive=True)
+            _note_others(read, place, inside)
+            found += inside
         elif place.is_file() and place.suffix.lower() not in PICTURES:
             found += _entries(read, place)
         else:
@@ -234,6 +237,21 @@ def _images(read: DataYaml, split: str, root: Path) -> tuple[Path, ...]:
     if len(unique) < len(images):
         read.notes.append(f"images of '{split}:' named twice: {len(images) - len(unique):,}")
     return unique
+
+
+def _note_others(read: DataYaml, place: Path, files: list[str]) -> None:
+    """Note image files of kinds that Ultralytics takes for none."""
+    left = [
+        Path(one).suffix.lower()
+        for one in files
+        if Path(one).suffix.lower() not in PICTURES
+        and (mimetypes.guess_type(one)[0] or "").startswith("image/")
+    ]
+    if left:
+        endings = ", ".join(sorted(set(left)))
+        read.notes.append(
+            f"images in {place} that Ultralytics leaves out ({endings}): {len(left):,}"
+        )
 
 
 def _correction(read: DataYaml, split: str, root: Path) -> str:

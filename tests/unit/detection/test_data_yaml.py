@@ -196,6 +196,17 @@ def test_links_inside_are_followed_and_hidden_files_are_not_read(tmp_path, agree
     agree(path, data)
 
 
+def test_images_of_endings_that_ultralytics_leaves_out_are_told(tmp_path, agree):
+    path = layout(tmp_path)
+    for name in ("a.gif", "b.GIF", "c.ppm", "notes.txt", "masks.json"):
+        (tmp_path / "train" / "images" / name).write_bytes(b"")
+    data, warning = told(path)
+    place = tmp_path / "train" / "images"
+    assert warning == f"{path}: images in {place} that Ultralytics leaves out (.gif, .ppm): 3"
+    assert len(data.pictures("train")) == 2
+    agree(path, data)
+
+
 def test_the_only_yaml_of_a_folder_is_read(tmp_path):
     path = layout(tmp_path)
     assert read_detection_data(tmp_path).yaml == path
