@@ -15,7 +15,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command("detector", context_settings={"show_default": True})
 @click.argument("weights", type=_FILE)
 @click.argument("out", type=_FILE)
-@click.option("--data", required=True, help="YAML in YOLO's format, or coco8.yaml by name.")
+@click.option("--data", required=True, help="YAML in YOLO's format, its folder, or coco8.yaml.")
 @click.option("--size", type=click.IntRange(min=32), default=640, help="Of pictures [pixels].")
 @click.option(
     "--head",
@@ -58,8 +58,9 @@ def command(
     .YOLO mends that.)
 
     Ranges are taken from the 'calibration' pictures of the dataset, or, if it names none, from
-    'train'; never from those that are scored. Needs Ultralytics, which is licensed under AGPL-3.0:
-    make detection.
+    'train'; never from those that are scored. Images and labels are found as Ultralytics finds
+    them; what is left out, or read otherwise than it is written, is printed. Needs Ultralytics,
+    which is licensed under AGPL-3.0: make detection.
     """
     with nothing_begun():
         from qutils.commands.detecting import Asked, quantize_detector

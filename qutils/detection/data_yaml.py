@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import mimetypes
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -217,7 +218,9 @@ def _images(read: DataYaml, split: str, root: Path) -> tuple[Path, ...]:
         if taken != text:
             read.notes.append(f"'{split}: {text}' is read as '{taken}': no such folder")
         if place.is_dir():  # links to folders are followed, hidden files are not read
-            found += glob.glob(f"{glob.escape(str(place))}/**/*.*", recursive=True)
+            inside = glob.glob(f"{glob.escape(str(place))}/**/*.*", recursive=True)
+            _note_others(read, place, inside)
+            found += inside
         elif place.is_file() and place.suffix.lower() not in PICTURES:
             found += _entries(read, place)
         else:
@@ -232,8 +235,23 @@ def _images(read: DataYaml, split: str, root: Path) -> tuple[Path, ...]:
         )
     unique = tuple(sorted({Path(one) for one in images}))  # a link's labels are beside the link
     if len(unique) < len(images):
-        read.notes.append(f"{split}: {len(images) - len(unique):,} images are named twice")
+        read.notes.append(f"images of '{split}:' named twice: {len(images) - len(unique):,}")
     return unique
+
+
+def _note_others(read: DataYaml, place: Path, files: list[str]) -> None:
+    """Note image files of kinds that Ultralytics takes for none."""
+    left = [
+        Path(one).suffix.lower()
+        for one in files
+        if Path(one).suffix.lower() not in PICTURES
+        and (mimetypes.guess_type(one)[0] or "").startswith("image/")
+    ]
+    if left:
+        endings = ", ".join(sorted(set(left)))
+        read.notes.append(
+            f"images in {place} that Ultralytics leaves out ({endings}): {len(left):,}"
+        )
 
 
 def _correction(read: DataYaml, split: str, root: Path) -> str:
@@ -253,12 +271,12 @@ def _entries(read: DataYaml, place: Path) -> list[str]:
     if len(images) < len(texts):
         left = next(text for text in texts if text not in set(images))
         read.notes.append(
-            f"{place}: {len(texts) - len(images):,} lines name no image and are left out, "
-            f"the first is {left[:60]!r}"
+            f"lines of {place} that name no image, left out: {len(texts) - len(images):,} "
+            f"(the first is {left[:60]!r})"
         )
     started = [_entry(place.parent, text) for text in images]
     if moved := sum(working for _, working in started):
-        read.notes.append(f"{place}: {moved:,} paths are read as starting at {Path.cwd()}")
+        read.notes.append(f"paths of {place} read as starting at {Path.cwd()}: {moved:,}")
     return [str(entry) for entry, _ in started]
 
 

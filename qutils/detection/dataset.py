@@ -94,7 +94,8 @@ class DetectionData:
         """
         reports = []
         for split in splits:
-            report = check_split(self, split, labels)
+            classes, keypoints = len(self.names), self.keypoints
+            report = check_split(split, self.pictures(split), classes, keypoints, labels)
             if report.notes:
                 warnings.warn(
                     f"{self.yaml}, {report.split}: " + "; ".join(report.notes), stacklevel=2
@@ -190,7 +191,7 @@ def _unshared(path: Path, splits: Splits) -> Splits:
             if split != "test":
                 raise DataError(problem)
             found.pop("test", None)
-            absent["test"] = problem
+            absent.setdefault("test", problem)
     return Splits(found, absent)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +94,18 @@ def read_pictures(paths: Sequence[Path], size: int) -> Tensor:
 
 
 def _letterboxed(path: Path, size: int) -> Tensor:
+    """Resize as Ultralytics does, by OpenCV's bilinear: between four pixels, none are averaged."""
     picture = read_rgb(path)
     scale = size / max(picture.size)
-    width, height = (max(1, round(side * scale)) for side in picture.size)
+    width, height = (min(math.ceil(side * scale), size) for side in picture.size)
     if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        steps = picture.width / width, picture.height / height
+        picture = picture.transform(
+            (width, height),
+            Image.Transform.AFFINE,
+            (steps[0], 0, 0, 0, steps[1], 0),
+            Image.Resampling.BILINEAR,
+        )
     canvas = Image.new("RGB", (size, size), _FILL)
     canvas.paste(picture, ((size - width) // 2, (size - height) // 2))
     return torch.from_numpy(np.array(canvas)).permute(2, 0, 1).float() / 255

@@ -91,6 +91,7 @@ def train(
     Raises:
         MissingPackageError: the extra is not installed.
         InvalidInputError: ``out`` is no .pt file.
+        DataError: images or labels are invalid.
         UnsupportedError: the package failed; with its last words.
     """
     ultralytics.library()
@@ -103,6 +104,7 @@ def train(
     with _alone(out):
         if _note(out).get("made") == made:
             return out  # somebody else's run made it meanwhile
+        data.check("train")  # the package would leave out what is invalid
         work = out.with_suffix(".training")
         weights = _trained(network, data, work, training, json.dumps(made))
         note = out.with_suffix(".json")
@@ -266,7 +268,7 @@ def export_reference(
     Raises:
         MissingPackageError: the extra is not installed.
         InvalidInputError: no such runtime among its formats.
-        DataError: the weights are missing.
+        DataError: the weights are missing; images or labels are invalid.
         UnsupportedError: the exporter failed; with its last words.
     """
     ultralytics.library()
@@ -275,6 +277,8 @@ def export_reference(
     weights, folder, form = Path(weights), Path(folder), FORMATS[runtime]
     if not weights.is_file():
         raise DataError(f"{weights} is missing: give weights of Ultralytics (.pt)")
+    if data is not None:
+        data.check(split, labels=False)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-") as name:
         work = Path(name).resolve()

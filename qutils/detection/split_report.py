@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qutils.detection.labels import Labels, label_file, read_labels
 from qutils.errors import DataError
 from qutils.images import ImageFacts, UnreadableImageError, check_whole, image_facts
-
-if TYPE_CHECKING:
-    from qutils.detection.dataset import DetectionData
 
 #: Pixels of the shortest side, and formats by content, that Ultralytics does not leave out.
 _LEAST = 10
@@ -54,17 +50,17 @@ class SplitReport:
     def _notes(self) -> Iterator[str]:
         if self.mixed:
             yield (
-                f"{self.mixed:,} label files hold boxes and outlines, and Ultralytics leaves out "
-                "their images; here each outline counts as the box around it"
+                f"label files with boxes and outlines: {self.mixed:,} (Ultralytics leaves out "
+                "their images; here each outline counts as the box around it)"
             )
         if self.duplicates:
-            yield f"{self.duplicates:,} labels repeat another one and are left out"
+            yield f"repeated labels, left out: {self.duplicates:,}"
         if self.outside:
-            yield f"{self.outside:,} boxes reach over the edge of their image, and stay as they are"
+            yield f"boxes over the edge of their image, kept as they are: {self.outside:,}"
         if self.deep:
-            yield f"{self.deep:,} images have 16 bits, of which the upper 8 are read"
+            yield f"images of 16 bits, read by their upper 8: {self.deep:,}"
         if self.frames:
-            yield f"{self.frames:,} images have several frames, of which the first is read"
+            yield f"images of several frames, read by their first: {self.frames:,}"
 
     def __str__(self) -> str:
         """In the words of a summary.
@@ -72,22 +68,27 @@ class SplitReport:
         >>> print(SplitReport("val", 5, labelled=4, unlabelled=1, boxes=9, polygons=2))
         val: 5 images, 4 with labels (9 boxes, 2 of them around outlines), 1 without
         """
-        text = f"{self.split}: {self.images:,} images"
+        text = f"{self.split}: {self.images:,} {'image' if self.images == 1 else 'images'}"
         if self.labelled:
             around = f", {self.polygons:,} of them around outlines" if self.polygons else ""
-            text += f", {self.labelled:,} with labels ({self.boxes:,} boxes{around})"
+            boxes = "box" if self.boxes == 1 else "boxes"
+            text += f", {self.labelled:,} with labels ({self.boxes:,} {boxes}{around})"
             text += f", {self.unlabelled:,} without"
         return "; ".join([text, *self.notes])
 
 
-def check_split(data: DetectionData, split: str, labels: bool = True) -> SplitReport:
+def check_split(
+    split: str, paths: Sequence[Path], classes: int, keypoints: int = 0, labels: bool = True
+) -> SplitReport:
     """Read the head of every image of a split, and its labels if they are needed.
+
+    Args:
+        classes, keypoints, labels: as ``read_labels`` and ``DetectionData.check`` take them.
 
     Raises:
         DataError: images or labels are invalid, counted, and the first is named; no image has a
             label.
     """
-    paths = data.pictures(split)
     facts: list[ImageFacts] = []
     read: list[Labels] = []
     invalid: list[str] = []
@@ -95,9 +96,7 @@ def check_split(data: DetectionData, split: str, labels: bool = True) -> SplitRe
         try:
             facts.append(_facts(path, labels))
             if labels:
-                read.append(
-                    read_labels(label_file(path), len(data.names), data.keypoints) or Labels()
-                )
+                read.append(read_labels(label_file(path), classes, keypoints) or Labels())
         except DataError as error:
             invalid.append(str(error))
     labelled = sum(bool(one.boxes) for one in read)
@@ -109,7 +108,7 @@ def check_split(data: DetectionData, split: str, labels: bool = True) -> SplitRe
         )
     if labels and not labelled:
         raise DataError(
-            f"no picture of split {split!r} of {data.yaml} has a label: they are looked for in "
+            f"no picture of split {split!r} has a label: they are looked for in "
             f"{label_file(paths[0]).parent}"
         )
     return SplitReport(

@@ -10,10 +10,9 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -21,18 +20,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from qutils.detection.dataset import DetectionData, read_detection_data
+from qutils.detection.dataset import DetectionData
 from qutils.detection.detector import Detector, Layer
 from qutils.detection.links import write_yaml
 from qutils.detection.nms import nms
 from qutils.errors import (
     DataError,
     InvalidInputError,
-    MissingPackageError,
     UnsupportedError,
     known_names,
     not_installed,
@@ -139,7 +136,7 @@ def read_weights(path: str | Path) -> Weights:
         if not path.is_file():
             raise DataError(f"{path} is missing, and could not be fetched: {_MEND}") from error
         raise DataError(
-            f"{path} holds no weights that can be read: {_first_line(error)}. Give a .pt file that "
+            f"{path} holds no weights that can be read: {first_line(error)}. Give a .pt file that "
             "Ultralytics wrote."
         ) from error
     task = getattr(network, "task", None) or type(network).__name__
@@ -154,7 +151,8 @@ def read_weights(path: str | Path) -> Weights:
     return Weights(path, names, network.float().eval().requires_grad_(True))
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of a message of the package, without its pictogram."""
     first = next(iter(str(error).strip().splitlines()), "")
     return first.lstrip("\u274c\ufe0f ").rstrip(". ") or type(error).__name__  # no pictogram
 
@@ -256,7 +254,7 @@ def score(
             raise DataError(f"Ultralytics reads no image of {data.yaml}: {error}") from error
         _refuse_left_out(judge.dataloader.dataset.im_files, data.pictures(split))
         judge.init_metrics(_Named(dict(enumerate(data.names)), end_to_end))
-        for pictures in map(judge.preprocess, judge.dataloader):
+        for pictures in map(judge.preprocess, _read(judge.dataloader, data.pictures(split))):
             with torch.no_grad():
                 found = predict(pictures["img"])
             judge.update_metrics(judge.postprocess(found), pictures)
@@ -264,6 +262,16 @@ def score(
     box = judge.metrics.box
     per_class = tuple(100 * float(ap) for ap in box.maps)
     return Scores(100 * float(box.map50), 100 * float(box.map), per_class, int(judge.seen))
+
+
+def _read(batches: Iterable[Any], pictures: Sequence[Path]) -> Iterator[Any]:
+    """Batches of the loader; raise DataError for a picture that OpenCV cannot decode."""
+    try:
+        yield from batches
+    except FileNotFoundError as error:  # "Image Not Found" and the link, named by its number
+        number = Path(str(error)).stem
+        path = pictures[int(number)] if number.isdecimal() else error
+        raise DataError(f"{path} cannot be decoded by OpenCV. Remove or replace it.") from error
 
 
 def _refuse_left_out(read: Sequence[str], pictures: Sequence[Path]) -> None:
@@ -293,50 +301,3 @@ def suppressed(
     module = importlib.import_module("ultralytics.utils.nms")
     found: list[Tensor] = module.non_max_suppression(predictions, confidence, overlap)
     return found
-
-
-# Datasets -----------------------------------------------------------------------------------------
-
-
-def datasets_folder() -> Path | None:
-    """The folder of datasets in the package's settings; None where it is not installed."""
-    try:
-        library()
-    except MissingPackageError:
-        return None
-    return Path(importlib.import_module("ultralytics.utils").DATASETS_DIR)
-
-
-def named_dataset(name: str) -> DetectionData:
-    """A dataset of Ultralytics' own list, ``coco8.yaml`` say; fetched where there is a network.
-
-    Raises:
-        DataError: no such name, one that a script would fetch, or it cannot be fetched.
-    """
-    package = Path(str(library().__file__)).parent
-    listed = {path.name: path for path in (package / "cfg" / "datasets").glob("*.yaml")}
-    if name not in listed:
-        close = get_close_matches(name, listed, n=1, cutoff=0.75)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise DataError(
-            f"{name} is missing, and no dataset on Ultralytics' list{hint}: correct the path"
-        )
-    fetched = str(yaml.safe_load(listed[name].read_text()).get("download") or "")
-    if fetched and (not fetched.startswith("https://") or "\n" in fetched.strip()):
-        raise DataError(
-            f"{name} is fetched by a script, which is not executed here: fetch it with "
-            "Ultralytics, then give the path of its YAML"
-        )
-    try:
-        utils = importlib.import_module("ultralytics.data.utils")
-        found = utils.check_det_dataset(str(listed[name]))
-    except Exception as error:
-        raise DataError(
-            f"{name} is not here, and Ultralytics could not fetch it: {_first_line(error)}. Give "
-            "the YAML of a dataset that lies on this machine."
-        ) from error
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        splits = {split: found[split] for split in ("train", "val", "test") if found.get(split)}
-        path.write_text(yaml.safe_dump({**splits, "names": dict(found["names"])}))
-        return replace(read_detection_data(path), yaml=listed[name])

@@ -92,9 +92,9 @@ def test_a_dataset_of_roboflow_is_quantized_scored_and_told(weights):
     assert second.endswith("'val: ../valid/images' is read as 'valid/images': no such folder")
     assert third == "calibration: 2 images"
     assert fourth == (
-        "val: 2 images, 2 with labels (4 boxes, 2 of them around outlines), 0 without; 2 label "
-        "files hold boxes and outlines, and Ultralytics leaves out their images; here each outline "
-        "counts as the box around it"
+        "val: 2 images, 2 with labels (4 boxes, 2 of them around outlines), 0 without; label "
+        "files with boxes and outlines: 2 (Ultralytics leaves out their images; here each outline "
+        "counts as the box around it)"
     )
     assert rest[-1].endswith(" 2 pictures")  # all of them are scored
 

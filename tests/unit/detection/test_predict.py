@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -127,3 +129,18 @@ def test_a_torn_picture_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(DataError, match=r"a\.png"):
         d.read_pictures([path], 32)
+
+
+@pytest.mark.parametrize(
+    "size", [(97, 61), (40, 200), (31, 31), (20, 64), (64, 64), (1, 3000), (60_000, 1)]
+)
+def test_pictures_are_those_that_the_scorer_sees(yolo, tmp_path, size):
+    path = write_picture(tmp_path / "picture.png", 0, size)
+    base = importlib.import_module("ultralytics.data.base").BaseDataset
+    loader = base.__new__(base)
+    loader.ims, loader.im_files, loader.npy_files = [None], [str(path)], [tmp_path / "none.npy"]
+    loader.cv2_flag, loader.imgsz, loader.augment, loader.cache = 1, 64, False, None
+    box = importlib.import_module("ultralytics.data.augment").LetterBox((64, 64), scaleup=False)
+    theirs = box(image=loader.load_image(0)[0])[..., ::-1].astype(np.float32)
+    ours = 255 * d.read_pictures([path], 64)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1.001)

@@ -19,6 +19,7 @@ from qutils.detection import process
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.runtimes import load
 from tests.unit.detection.conftest import NETWORK, PLACES, TRAINING
+from tests.unit.detection.tiny import write_data
 
 pytestmark = pytest.mark.usefixtures("yolo")
 SIZE = 64
@@ -54,6 +55,19 @@ def test_training_leaves_weights_and_a_note(trained, data):
     assert weights.names == data.names
     found = d.as_detector(weights, SIZE)(d.read_pictures(data.pictures("val"), SIZE))
     assert torch.isfinite(found).all()
+
+
+def test_invalid_data_is_refused_before_training_or_exporting(tmp_path):
+    data = d.read_detection_data(write_data(tmp_path / "set"))
+    data.pictures("train")[0].write_bytes(b"no image")
+    with pytest.raises(DataError, match="1 of 2 images of split 'train' are invalid"):
+        d.train(NETWORK, data, tmp_path / "net.pt", TRAINING)
+    assert not (tmp_path / "net.pt").exists()
+    data.pictures("calibration")[1].write_bytes(b"no image")
+    (tmp_path / "net.pt").write_bytes(b"")
+    with pytest.raises(DataError, match="1 of 2 images of split 'calibration' are invalid"):
+        d.export_reference(tmp_path / "net.pt", "onnxruntime", tmp_path / "out", size=32, data=data)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from qutils import detection as d
@@ -24,3 +26,13 @@ def test_no_such_name_is_refused_with_the_closest(yolo):
 def test_a_path_that_is_missing_is_named(tmp_path):
     with pytest.raises(DataError, match=r"no\.yaml is missing"):
         d.find_dataset(tmp_path / "no.yaml")
+
+
+def test_a_root_may_be_in_the_folder_of_datasets(yolo, tmp_path, monkeypatch):
+    utils = importlib.import_module("ultralytics.utils")
+    monkeypatch.setattr(utils, "DATASETS_DIR", tmp_path / "datasets")
+    moved = write_data(tmp_path / "datasets" / "mine", path="mine").rename(tmp_path / "mine.yaml")
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="'path: mine' is read as .*datasets/mine"):
+        data = d.find_dataset(moved)
+    data.check("val")

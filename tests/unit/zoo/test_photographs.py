@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +213,26 @@ def test_sixteen_bits_are_refused_and_not_taken_for_white(tmp_path: Path) -> Non
         read_photographs(tmp_path, Preprocessing(32))
     with pytest.raises(DataError, match=r"deep\.png cannot be read: .* Remove or replace it"):
         Photograph(tmp_path / "deep.png").pixels(Preprocessing(32))
+
+
+def test_images_beyond_the_bound_are_named_before_they_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    save(tmp_path / "plain.png", 0)
+    bomb = bytearray((tmp_path / "plain.png").read_bytes())
+    bomb[16:24] = struct.pack(">II", 60_000, 60_000)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
+    (tmp_path / "bomb.png").write_bytes(bomb)
+    with pytest.raises(
+        DataError, match=r"1 of 2 .*bomb\.png: 60,000 x 60,000 pixels are more than"
+    ):
+        read_photographs(tmp_path, GREY)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1)], ids=["tall", "wide"])
+def test_a_narrow_image_becomes_an_input(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = save(tmp_path / "narrow.png", 40, size)
+    pixels = Photograph(path).pixels(Preprocessing())
+    assert pixels.shape == (3, 224, 224)
+    assert pixels.unique().tolist() == [40]
