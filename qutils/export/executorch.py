@@ -21,6 +21,7 @@ from torch.fx import GraphModule, Node
 from qutils.convert import convert
 from qutils.export.forms import (
     dense,
+    flatten_volumes,
     float_biases,
     missing,
     move_integers,
@@ -62,6 +63,7 @@ def export_executorch(sim: SimulatedModel, path: Path) -> Path:
 
 def prepare(module: GraphModule) -> None:
     """Bring a reference graph into the form that the partitioner looks for, in place."""
+    flatten_volumes(module)
     signed(module)
     float_biases(module)
     dense(module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -132,6 +133,33 @@ def spell_out_shapes(module: GraphModule) -> None:
             if all(isinstance(size, int) for size in sizes):
                 node.target = torch.ops.aten.reshape.default
                 node.args, node.kwargs = (node.args[0], [-1, *sizes]), {}
+
+
+def flatten_volumes(module: GraphModule) -> None:
+    """Average pooling of ``[N, C, D, H, W]`` becomes one of planes, then one of columns."""
+    aten = torch.ops.aten
+    for node in [n for n in module.graph.nodes if op_name(n) == "avg_pool3d"]:
+        source: Any = node.args[0]
+        kernel, stride = argument(node, 1), argument(node, 2)
+        channels, depth, height, width = source.meta["val"].shape[1:]
+        _, _, results, *plane = node.meta["val"].shape
+        for shape, k, s, pooled in (
+            ([channels * depth, height, width], kernel[1:], stride[1:], [channels * depth, *plane]),
+            (
+                [channels, depth, math.prod(plane)],
+                [kernel[0], 1],
+                [stride[0], 1],
+                [channels, results, math.prod(plane)],
+            ),
+        ):
+            batch = node.meta["val"].shape[:1]
+            value = source.meta["val"].new_empty([*batch, *shape])
+            source = insert(node, aten.reshape.default, (source, [-1, *shape]), value)
+            value = value.new_empty([*batch, *pooled])
+            source = insert(node, aten.avg_pool2d.default, (source, k, s), value)
+        args = (source, [-1, channels, results, *plane])
+        node.replace_all_uses_with(insert(node, aten.reshape.default, args, node.meta["val"]))
+        module.graph.erase_node(node)
 
 
 def move_integers(module: GraphModule, moves: Callable[[Node], bool]) -> None:

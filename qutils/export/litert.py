@@ -16,9 +16,11 @@ from typing import Any
 from torch.fx import GraphModule, Node
 
 from qutils.convert import convert
+from qutils.export.forms import flatten_volumes
 from qutils.export.tflite import Grid
 from qutils.export.tflite_layers import LAYERS, REAL_LAYERS, Emit
 from qutils.export.tflite_moves import MOVES
+from qutils.export.tflite_picks import RESAMPLES
 from qutils.export.tflite_values import Value, Writer, unsupported
 from qutils.files import atomic_path
 from qutils.graph.nodes import argument, clip_range, is_float, made_by, op_name
@@ -47,7 +49,9 @@ def export_litert(sim: SimulatedModel, path: Path) -> Path:
     Source: TensorFlow Lite 8-bit quantization specification; ``schema.fbs``, version 3.
     """
     sim.target.require_kernels(sim.recipe)
-    data = to_tflite(convert(sim), sim.captured.input_shape, sim.placement.float_nodes)
+    module = convert(sim)
+    flatten_volumes(module)
+    data = to_tflite(module, sim.captured.input_shape, sim.placement.float_nodes)
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(data)
     return Path(path)
@@ -118,7 +122,7 @@ def _compute(w: Writer, node: Node, grid: Grid) -> None:
 
 def _compute_real(w: Writer, node: Node) -> None:
     """Write an operator in float32."""
-    emit = {**EMITTERS, **REAL_LAYERS}.get(op_name(node))
+    emit = {**EMITTERS, **REAL_LAYERS, **RESAMPLES}.get(op_name(node))
     if emit is None and clip_range(node) not in _CLIPS:
         raise unsupported(made_by(node), "no float kernel of it is known here")
     w.real = True

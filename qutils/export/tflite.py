@@ -29,6 +29,7 @@ _VERSIONS = {
     "DEPTHWISE_CONV_2D": 3,
     "DEQUANTIZE": 2,
     "FULLY_CONNECTED": 4,
+    "GATHER": 2,
     "LEAKY_RELU": 2,
     "LOGISTIC": 2,
     "LOG_SOFTMAX": 2,

@@ -9,6 +9,7 @@ from torch.fx import Node
 
 from qutils.export.tflite import Grid
 from qutils.export.tflite_layers import Emit
+from qutils.export.tflite_picks import repeated, select
 from qutils.export.tflite_values import Value, Writer, place_of, unsupported
 from qutils.graph.nodes import argument, op_name
 
@@ -85,7 +86,7 @@ def cut(w: Writer, node: Node, grid: Grid | None) -> Value:
 
 
 def pad(w: Writer, node: Node, grid: Grid | None) -> Value:
-    """PAD with real zeros, or MIRROR_PAD."""
+    """PAD with real zeros, MIRROR_PAD, or GATHER of what is repeated."""
     x, shape = w.read(node.args[0]), w.shapes[node.name]
     rank = len(shape)
     flat: Any = node.args[1]
@@ -97,6 +98,8 @@ def pad(w: Writer, node: Node, grid: Grid | None) -> Value:
         place = place_of(rank - 1 - index, rank, x.last)
         amounts[place] = flat[2 * index : 2 * index + 2]
     inputs = (x.tensor, w.flat.constant(amounts))
+    if mode == "replicate":
+        return repeated(w, x, flat)
     if mode == "constant":
         if argument(node, 3 if op_name(node) == "pad" else 2, 0):
             raise unsupported(node, "it pads with something else than 0")
@@ -104,7 +107,7 @@ def pad(w: Writer, node: Node, grid: Grid | None) -> Value:
     if mode == "reflect":
         options: dict[str, Any] = {"last": x.last, "mode": _REFLECT}
         return w.emit("MIRROR_PAD", inputs, shape, x.grid, "MirrorPadOptions", **options)
-    raise unsupported(node, f"it pads by mode {mode!r}; 'constant' and 'reflect' have kernels")
+    raise unsupported(node, f"it pads by the unknown mode {mode!r}")
 
 
 def enlarge(w: Writer, node: Node, grid: Grid | None) -> Value:
@@ -140,6 +143,7 @@ MOVES: dict[str, Emit] = {
     "transpose": permute,
     "expand": expand,
     "slice": cut,
+    "index_select": select,
     "pad": pad,
     "constant_pad_nd": pad,
     "upsample_nearest2d": enlarge,

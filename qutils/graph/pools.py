@@ -7,40 +7,40 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from qutils.graph.averages import rewrite_averages
+from qutils.graph.maxima import rewrite_maxima
 from qutils.graph.nodes import argument, insert, is_float, op_name
 
 _ATEN = torch.ops.aten
-_AVERAGES = {
-    "adaptive_avg_pool1d": _ATEN.avg_pool1d.default,
-    "adaptive_avg_pool2d": _ATEN.avg_pool2d.default,
-}
-_MAXIMA = {
-    "adaptive_max_pool1d": _ATEN.max_pool1d.default,
-    "adaptive_max_pool2d": _ATEN.max_pool2d.default,
-}
 
 
 def rewrite_pools(module: GraphModule) -> None:
     """Apply every rewrite of pooling to ``module``, in place."""
     for node in list(module.graph.nodes):
-        op = op_name(node)
-        if op == "mean":
+        if op_name(node) == "mean":
             _replace_spatial_mean(module, node)
-        elif op in _AVERAGES:
-            _replace_even_average(module, node)
-        elif op == "getitem" and op_name(node.args[0]) in _MAXIMA:
-            _replace_even_maximum(module, node)
+        elif op_name(node) == "adaptive_avg_pool3d" and set(argument(node, 1)) == {1}:
+            axes = (node.args[0], [2, 3, 4], True)
+            node.target, node.args = _ATEN.mean.dim, axes
+            _replace_spatial_mean(module, node)
+    rewrite_maxima(module)
+    rewrite_averages(module)
 
 
 def _replace_spatial_mean(module: GraphModule, node: Node) -> None:
-    """``mean(x, [2, 3])``, and ``mean(x, 2)`` of ``[N, C, L]``, become global average pooling."""
+    """The mean over all axes in space, be they one, two or three, becomes global average pooling."""
     source: Any = node.args[0]
     axes = argument(node, 1)
     if not is_float(source) or not isinstance(axes, list | tuple):
         return
     value = source.meta["val"]
-    if value.ndim not in (3, 4) or sorted(a % value.ndim for a in axes) != [2, 3][: value.ndim - 2]:
+    if value.ndim not in (3, 4, 5):
         return
+    if sorted(axis % value.ndim for axis in axes) != list(range(2, value.ndim)):
+        return
+    if value.ndim == 5:
+        source = flat(node, source)
+        value = source.meta["val"]
     if value.ndim == 3:  # [N, C, L] -> [N, C, 1, L]
         value = value.unsqueeze(2)
         source = insert(node, _ATEN.unsqueeze.default, (source, 2), value)
@@ -51,41 +51,13 @@ def _replace_spatial_mean(module: GraphModule, node: Node) -> None:
         last = insert(node, _ATEN.flatten.using_ints, (last, 1), wanted)
     elif wanted.ndim == 3:
         last = insert(node, _ATEN.squeeze.dim, (last, 2), wanted)
+    elif wanted.ndim == 5:
+        last = insert(node, _ATEN.unsqueeze.default, (last, 2), wanted)
     node.replace_all_uses_with(last)
     module.graph.erase_node(node)
 
 
-def _windows(node: Node) -> list[int] | None:
-    """Sides of the windows of an adaptive pooling, where all are alike."""
-    sizes, source = argument(node, 1), node.args[0]
-    shape = source.meta["val"].shape[2:]  # type: ignore[union-attr]
-    if not all(isinstance(n, int) for n in (*shape, *sizes)):
-        return None
-    if any(side % size for side, size in zip(shape, sizes, strict=True)):
-        return None
-    return [side // size for side, size in zip(shape, sizes, strict=True)]
-
-
-def _replace_even_average(module: GraphModule, node: Node) -> None:
-    """Adaptive average pooling to a part of the size becomes average pooling, or nothing."""
-    windows = _windows(node)
-    op = op_name(node)
-    if windows is None or (op == "adaptive_avg_pool2d" and set(argument(node, 1)) == {1}):
-        return  # global average pooling has a kernel of its own
-    if set(windows) == {1}:
-        node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
-        module.graph.erase_node(node)
-        return
-    node.target, node.args = _AVERAGES[op], (node.args[0], windows, windows)
-
-
-def _replace_even_maximum(module: GraphModule, node: Node) -> None:
-    """Adaptive max pooling whose indices nobody reads becomes max pooling."""
-    pool: Any = node.args[0]
-    windows = _windows(pool)
-    if windows is None or node.args[1] != 0 or len(pool.users) != 1:
-        return
-    args = (pool.args[0], windows, windows)
-    node.replace_all_uses_with(insert(node, _MAXIMA[op_name(pool)], args, node.meta["val"]))
-    module.graph.erase_node(node)
-    module.graph.erase_node(pool)
+def flat(node: Node, source: Node) -> Node:
+    """``[N, C, D, H, W] -> [N, C, D H, W]``, in front of ``node``."""
+    value = source.meta["val"].flatten(2, 3)
+    return insert(node, _ATEN.reshape.default, (source, [-1, *value.shape[1:]]), value)

@@ -9,15 +9,19 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from qutils.graph.nodes import argument, clip_range, insert, is_float, op_name
+from qutils.graph.pads import rewrite_pads
+from qutils.graph.picks import rewrite_picks
 from qutils.graph.pools import rewrite_pools
 
 #: What only picks or arranges values: ``clip(move(x)) = move(clip(x))``.
-_MOVES = ("max_pool1d", "max_pool2d", "max_pool3d", "flatten", "reshape")
+_MOVES = ("max_pool1d", "max_pool2d", "max_pool3d", "flatten", "reshape", "index_select")
 
 
 def rewrite(module: GraphModule) -> None:
     """Apply every rewrite to ``module``, in place (it is the capture's own copy)."""
+    rewrite_picks(module)
     rewrite_pools(module)
+    rewrite_pads(module)
     _replace_splits(module)
     _replace_silu(module)
     _linear_on_rows(module)

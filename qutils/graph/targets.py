@@ -107,6 +107,7 @@ _SHAPES = (
     "transpose",
     "expand",
     "slice",
+    "index_select",
     "pixel_shuffle",
     "upsample_nearest2d",
     "max_pool1d",
@@ -127,6 +128,7 @@ _ONNXRUNTIME = Target(
         "adaptive_avg_pool2d",
         "avg_pool1d",
         "avg_pool2d",
+        "avg_pool3d",
         "sigmoid",
         "leaky_relu",
     ),
@@ -138,6 +140,9 @@ _ONNXRUNTIME = Target(
 )
 
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
+
+#: Without pooling of three axes.
+_FLAT = tuple(op for op in _ONNXRUNTIME.quantized if op != "avg_pool3d")
 
 TARGETS: dict[str, Target] = {
     # 7 bits leave the eighth of an int8 unused: two products then fit into 16 bits (``saturating``)
@@ -154,7 +159,7 @@ TARGETS: dict[str, Target] = {
         _ONNXRUNTIME,
         name="litert",
         weighted=("conv1d", "conv2d", "linear"),
-        quantized=(*_ONNXRUNTIME.quantized, "softmax", "log_softmax"),
+        quantized=(*_FLAT, "softmax", "log_softmax"),
         pass_through=tuple(op for op in _SHAPES if op != "max_pool3d"),
         quantize_output=True,
         float_output=(),
@@ -168,6 +173,7 @@ TARGETS: dict[str, Target] = {
     "tensorrt": replace(
         _ONNXRUNTIME,
         name="tensorrt",
+        quantized=_FLAT,
         float_output=(*_CONVOLUTIONS, "linear"),
         takes_in_sums=_CONVOLUTIONS,
         symmetric_activations=True,

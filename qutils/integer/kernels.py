@@ -222,6 +222,7 @@ KERNELS: dict[str, Kernel] = {
     "adaptive_avg_pool2d": global_average,
     "avg_pool1d": partial(average, F.avg_pool1d),
     "avg_pool2d": partial(average, F.avg_pool2d),
+    "avg_pool3d": partial(average, F.avg_pool3d),
     "cat": concatenate,
     "sigmoid": partial(tabled, torch.sigmoid),
     "leaky_relu": partial(tabled, F.leaky_relu),

@@ -25,7 +25,7 @@ litert = pytest.importorskip("ai_edge_litert", reason="the litert extra is not i
 #: Integer kernels of LiteRT's own that XNNPACK does not take over.
 OWN = {
     *("RELU int8", "PADV2 int8", "MIRROR_PAD int8", "STRIDED_SLICE int8", "SOFTMAX int8"),
-    "RESIZE_NEAREST_NEIGHBOR int8",
+    *("RESIZE_NEAREST_NEIGHBOR int8", "GATHER int8"),
 }
 #: Where XNNPACK rounds in fixed point: LEAKY_RELU, and QUANTIZE in front of CONCATENATION. At least
 #: so many of the outputs are equal to the reference's [%]; none is more than a step away.
@@ -45,6 +45,13 @@ MORE = {
     "max-pool-border": Network(
         lambda: nn.Sequential(conv(), nn.MaxPool2d(3, 1, 1), nn.Flatten(), nn.Linear(512, 3))
     ),
+    "max-pool-ceil": Network(lambda: nn.Sequential(conv(), nn.MaxPool2d(3, 2, ceil_mode=True))),
+    "max-pool-dilated": Network(lambda: nn.Sequential(conv(), nn.MaxPool2d(2, dilation=2))),
+    "avg-pool-without-padding": Network(
+        lambda: nn.Sequential(conv(), nn.AvgPool2d(3, 2, 1, count_include_pad=False))
+    ),
+    "conv-circular": Network(lambda: nn.Sequential(conv(padding_mode="circular"))),
+    "padding-below-zero": Network(lambda: nn.Sequential(conv(), nn.ZeroPad2d(-1))),
     "leaky": Network(lambda: nn.Sequential(conv(), nn.LeakyReLU(0.1), conv(8, 4))),
     "softmax-of-channels": Network(lambda: nn.Sequential(conv(), nn.Softmax(1))),
     "wide-picture": Network(
@@ -117,29 +124,6 @@ def test_three_axes_in_space_have_no_kernel():
     )
     with pytest.raises(UnsupportedError, match=mend):
         observed("volume")
-
-
-@pytest.mark.parametrize(
-    ("network", "message"),
-    [
-        (Network(lambda: nn.Sequential(conv(), nn.MaxPool2d(3, 2, ceil_mode=True))), "ceil_mode"),
-        (Network(lambda: nn.Sequential(conv(), nn.MaxPool2d(2, dilation=2))), "no dilation"),
-        (
-            Network(lambda: nn.Sequential(conv(), nn.AvgPool2d(3, 2, 1, count_include_pad=False))),
-            "count_include_pad",
-        ),
-        (
-            Network(lambda: nn.Sequential(conv(padding_mode="circular"))),
-            "mode 'circular'",
-        ),
-        (Network(lambda: nn.Sequential(conv(), nn.ZeroPad2d(-1))), "use a slice"),
-    ],
-    ids=["ceil-mode", "dilated-pool", "uneven-average", "circular", "negative-padding"],
-)
-def test_forms_without_kernel_are_refused(network, message, tmp_path):
-    sim = calibrate(network.make(), network.inputs(), target="litert")
-    with pytest.raises(UnsupportedError, match=message):
-        export(sim, tmp_path / "net.tflite")
 
 
 # What the file holds ------------------------------------------------------------------------------

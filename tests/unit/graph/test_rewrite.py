@@ -35,7 +35,9 @@ def ops(name: str) -> list[str]:
             ],
         ),
         ("pool-in-parts", ["conv2d", "relu", "avg_pool2d", "flatten", "linear"]),
-        ("pool-to-3x3", ["conv2d", "adaptive_avg_pool2d"]),
+        ("pool-to-3x3", ["conv2d", "reshape", "linear", "reshape", "flatten", "linear"]),
+        ("avg-pool-divisor", ["conv2d", "conv2d", "conv2d"]),
+        ("pad-with-five", ["conv2d", "constant_pad_nd", "add", "conv2d"]),
         (
             "mean-over-time",
             ["conv1d", "relu", "unsqueeze", "adaptive_avg_pool2d", "flatten", "linear"],

@@ -80,6 +80,15 @@ EVERYDAY: dict[str, Network] = {
     "pool-in-parts": Network(
         lambda: nn.Sequential(conv(), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), linear(128))
     ),
+    "pool-to-3x3": Network(  # of 8x8: windows at unequal distances
+        lambda: nn.Sequential(conv(), nn.AdaptiveAvgPool2d(3), nn.Flatten(), linear(72))
+    ),
+    "avg-pool-divisor": Network(
+        lambda: nn.Sequential(conv(), nn.AvgPool2d(2, divisor_override=3), conv(8, 4, 1))
+    ),
+    "pad-with-five": Network(
+        lambda: nn.Sequential(conv(), nn.ConstantPad2d(1, 5.0), nn.Conv2d(8, 4, 3))
+    ),
     "pad-of-tensorflow": Network(  # "same" padding of strided convs: below and on the right only
         lambda: Net(
             lambda net, x: net.head(

@@ -42,10 +42,6 @@ REFUSED: dict[str, tuple[Network, str]] = {
         "aten.add in",
     ),
     "subtract": (head_on(lambda net, x: net.conv(x) - net.conv(x).relu()), "aten.sub in"),
-    "pad-with-five": (
-        Network(lambda: nn.Sequential(conv(), nn.ConstantPad2d(1, 5.0), nn.Conv2d(8, 4, 3))),
-        "aten.pad in module '1'",
-    ),
     "bn-last": (  # no layer in front takes it in, and none behind
         Network(lambda: nn.Sequential(linear(6, 5), nn.ReLU(), nn.BatchNorm1d(5)), (6,)),
         "aten.batch_norm in module '2'",
@@ -66,10 +62,6 @@ REFUSED: dict[str, tuple[Network, str]] = {
             )
         ),
         "aten.sum in module .*, aten.batch_norm in module",
-    ),
-    "avg-pool-divisor": (
-        Network(lambda: nn.Sequential(conv(), nn.AvgPool2d(2, divisor_override=3))),
-        "aten.avg_pool2d in module '1'",
     ),
     "gelu-layer-norm": (
         Network(lambda: nn.Sequential(linear(6, 8), nn.GELU(), nn.LayerNorm(8), linear(8)), (6,)),
@@ -101,9 +93,5 @@ REFUSED: dict[str, tuple[Network, str]] = {
             lambda: nn.Sequential(conv(), nn.ConvTranspose2d(8, 4, 2, 2), nn.ReLU(), conv(4, 2))
         ),
         "aten.conv_transpose2d in module '1'",
-    ),
-    "pool-to-3x3": (  # of 8x8: windows of unequal sizes
-        Network(lambda: nn.Sequential(conv(), nn.AdaptiveAvgPool2d(3))),
-        "aten.adaptive_avg_pool2d in module '1'",
     ),
 }

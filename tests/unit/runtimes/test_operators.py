@@ -1,0 +1,67 @@
+"""Operators that backends read differently: torch, simulation, reference and file agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from qutils.calibration import calibrate
+from qutils.export import SUFFIXES, export
+from qutils.integer import IntegerReference
+from qutils.runtimes import RUNTIMES, load
+from tests.unit.runtimes.operators import FEW, OPERATORS, SHAPES, SideBySide
+
+INSTALLED = [name for name, entry in RUNTIMES.items() if entry.installed]
+#: Their files take long: a program is lowered part by part, or compiled.
+SLOW = ("executorch", "inductor")
+
+
+@torch.no_grad()
+def farthest(module: SideBySide, name: str, folder: Path) -> dict[str, dict[str, float]]:
+    """How far [steps of the result] a file is from each other execution, operator by operator."""
+    x = torch.randn(4, *module.shape)
+    sim = calibrate(module, x, target=name, allow_float=True)
+    path = export(sim, folder / f"net{SUFFIXES[name]}")
+    file = module.parts(torch.from_numpy(load(path, name).run(x.numpy())))
+    reference = IntegerReference(sim)
+    step = float(reference.output_step)
+
+    def far(other: Tensor) -> dict[str, float]:
+        wanted = module.parts(other)
+        return {key: float((file[key] - wanted[key]).abs().max()) / step for key in file}
+
+    return {"torch": far(module(x)), "simulation": far(sim(x)), "reference": far(reference(x))}
+
+
+def assert_agrees(module: SideBySide, name: str, folder: Path) -> None:
+    """One step at the most, for what is halfway between two; the layer itself rounds as well."""
+    found = farthest(module.eval(), name, folder)
+    for other, allowed in (("torch", 2.6), ("simulation", 1.01), ("reference", 1.01)):
+        assert {key: far for key, far in found[other].items() if far > allowed} == {}, other
+
+
+@pytest.mark.parametrize("axes", SHAPES)
+@pytest.mark.parametrize("name", [name for name in INSTALLED if name not in SLOW])
+def test_the_file_computes_what_the_network_computes(name, axes, tmp_path):
+    assert_agrees(SideBySide(axes), name, tmp_path)
+
+
+@pytest.mark.parametrize("axes", SHAPES)
+@pytest.mark.parametrize("name", [name for name in INSTALLED if name in SLOW])
+def test_slow_backends_agree_on_one_operator_of_each_form(name, axes, tmp_path):
+    assert_agrees(SideBySide(axes, FEW), name, tmp_path)
+
+
+@pytest.mark.nightly(reason="other operators reach these backends in the same forms")
+@pytest.mark.parametrize("axes", SHAPES)
+@pytest.mark.parametrize("name", [name for name in INSTALLED if name in SLOW])
+def test_slow_backends_agree_on_every_operator(name, axes, tmp_path):
+    assert_agrees(SideBySide(axes), name, tmp_path)
+
+
+def test_the_forms_for_slow_backends_are_operators():
+    assert FEW <= OPERATORS.keys()
+
