@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from qutils import runtimes
-from tests.unit.onnx_import.files import channels_last, needs_onnx2torch, normal
+from tests.unit.onnx_import.files import channels_last, normal
 
-pytestmark = [pytest.mark.usefixtures("folder"), needs_onnx2torch]
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture

@@ -15,11 +15,6 @@ from torch import nn
 
 from tests.unit.graph.networks import Net
 
-needs_onnx2torch = pytest.mark.skipif(
-    find_spec("onnx2torch") is None, reason="needs onnx2torch: pip install -e '.[import]'"
-)
-
-
 def save(
     path: Path,
     nodes: Sequence[NodeProto],
