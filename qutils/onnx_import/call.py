@@ -78,7 +78,7 @@ class Made:
     after: nn.Module | None = None
 
 
-def made(function: Callable[..., Any], *operands: Value, **settings: Any) -> Made:
+def made(function: Callable[..., Any], /, *operands: Value, **settings: Any) -> Made:
     """Return a node as a function of values, with settings as keywords."""
     return Made(Function(function, settings), operands)
 

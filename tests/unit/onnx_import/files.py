@@ -22,6 +22,7 @@ def save(
     shape: Sequence[int | str] = ("n", 3, 8, 8),
     opset: int = 17,
     kind: int = TensorProto.FLOAT,
+    result: int = TensorProto.FLOAT,
     **options: object,
 ) -> Path:
     """A file ``x -> y`` of these nodes and stored tensors."""
@@ -29,7 +30,7 @@ def save(
         nodes,
         "g",
         [helper.make_tensor_value_info("x", kind, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", result, None)],
         [numpy_helper.from_array(np.asarray(v), name) for name, v in tensors.items()],
     )
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
