@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch._subclasses import FakeTensorMode
 from torch.fx import Graph, GraphModule, Node
 
 from qutils.errors import QutilsError
+from qutils.graph.quiet import quiet
 from qutils.onnx_import import control
 from qutils.onnx_import.call import Call, Function, Made, made, refuse
 from qutils.onnx_import.cut import reads
@@ -78,7 +80,8 @@ class Builder:
         """Add an input of the network, ``[N, *shape]``."""
         with self._mode:
             probes = tuple(torch.empty(n, *shape, dtype=dtype) for n in PROBES)
-        node = self.graph.placeholder(dotted(name).replace(".", "_") or "input")
+        plain = dotted(name).replace(".", "_")
+        node = self.graph.placeholder(plain if plain.isidentifier() else f"input_{plain}")
         self.values[name] = Value(name, probes, node)
         self.inputs.append(self.values[name])
 
@@ -104,7 +107,13 @@ class Builder:
         except QutilsError:
             raise
         except Exception as error:
-            raise refuse(node, said(error)) from error
+            reason = said(error)
+            if self.fixed_batch is not None:
+                reason = (
+                    f"it does not work for batches of other sizes than {self.fixed_batch} "
+                    f"({reason}). Export the model with an open batch axis"
+                )
+            raise refuse(node, reason) from error
 
     def path(self, node: NodeProto) -> str:
         """Return the dotted name of a node."""
@@ -173,7 +182,7 @@ class Builder:
         node = self.graph.create_node("call_module", path, arguments)
         columns = []
         for probe in range(len(PROBES)):
-            with self._mode, torch.no_grad():
+            with quiet(below=logging.CRITICAL), self._mode, torch.no_grad():
                 result = module(*(value.probes[probe] for value in operands))
             columns.append(tuple(result) if isinstance(result, tuple | list) else (result,))
             several = isinstance(result, tuple | list)

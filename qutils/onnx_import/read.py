@@ -44,9 +44,9 @@ def inputs_of(model: ModelProto) -> list[ValueInfoProto]:
 
 
 def shape_of(value: ValueInfoProto) -> tuple[int | str, ...]:
-    """Declared shape; an open axis is its name, or ``"?"``."""
+    """Declared shape; an open axis is its name, or ``"?"`` (some exporters write 0 or -1)."""
     axes = value.type.tensor_type.shape.dim
-    return tuple(a.dim_value if a.HasField("dim_value") else a.dim_param or "?" for a in axes)
+    return tuple(a.dim_value if a.dim_value > 0 else a.dim_param or "?" for a in axes)
 
 
 def _refuse_quantized(path: Path, model: ModelProto) -> None:

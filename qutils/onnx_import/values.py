@@ -44,6 +44,22 @@ class Batch:
 Size = int | Batch
 
 
+def spoken(shape: Sequence[Size]) -> str:
+    """Return a shape in words.
+
+    >>> spoken([Batch(1), 3, Batch(2, 1)])
+    '[N, 3, 2N+1]'
+    """
+    return f"[{', '.join(map(_spoken, shape))}]"
+
+
+def _spoken(size: Size) -> str:
+    if not isinstance(size, Batch):
+        return str(size)
+    factor = "" if size.factor == 1 else str(size.factor)
+    return f"{factor}N{size.offset:+d}" if size.offset else f"{factor}N"
+
+
 @dataclass(frozen=True)
 class Value:
     """A tensor of the graph at every probe; ``node`` computes it, None if no input is needed.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qutils.onnx_import.call import Call, Made, made
-from qutils.onnx_import.values import PROBES, Batch, Size, Value
+from qutils.onnx_import.values import PROBES, Batch, Size, Value, spoken
 
 
 def reshape(call: Call) -> Made:
@@ -88,9 +88,8 @@ def _resolved(call: Call, wanted: list[Size], source: Sequence[Size]) -> list[Si
             rest = -math.prod(sizes)
             sizes[sizes.index(-1)] = whole // rest if rest else 0
         if math.prod(sizes) != whole:
-            spoken = ", ".join("N" if isinstance(s, Batch) else str(s) for s in source)
             raise call.refuse(
-                f"[{spoken}] does not fit into {sizes} for a batch of {PROBES[index]}. Export the "
+                f"{spoken(source)} does not fit into {sizes} for a batch of {PROBES[index]}. Export the "
                 "model with an open batch axis"
             )
         columns.append(sizes)

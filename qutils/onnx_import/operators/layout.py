@@ -12,7 +12,7 @@ from torch import Tensor
 
 from qutils.onnx_import.call import Call, Converter, Made, made
 from qutils.onnx_import.operators.batches import copied, reshape
-from qutils.onnx_import.values import Batch, Size, Value
+from qutils.onnx_import.values import Batch, Size, Value, spoken
 
 
 def _flatten(call: Call) -> Made:
@@ -37,7 +37,10 @@ def _squeeze(call: Call) -> Made:
     if axes is None:
         axes = [axis for axis, size in enumerate(call.x.shape) if size == 1]
     if any(call.x.shape[axis] != 1 for axis in axes):
-        raise call.refuse(f"axes {axes} of {list(call.x.shape)} are not all of size 1")
+        raise call.refuse(
+            f"axes {axes} of {spoken(call.x.shape)} are not all of size 1. Export the model with "
+            "an open batch axis"
+        )
     return made(torch.squeeze, call.x, dim=tuple(axes))
 
 
@@ -253,11 +256,6 @@ def _dropout(call: Call) -> Value:
     if call.has(2) and bool(call.constant(2)):
         raise call.refuse("it drops values at random (training_mode)")
     return call.x
-
-
-def arranged(value: Value) -> str:
-    """Return a value's shape in words: ``[N, 3, 8, 8]``."""
-    return f"[{', '.join('N' if isinstance(s, Batch) else str(s) for s in value.shape)}]"
 
 
 LAYOUT: dict[str, Converter] = {
