@@ -26,6 +26,12 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--mean", type=Channels(), help="Of pixels in [0, 1]: R,G,B, or one if grey."),
     click.option("--std", type=Channels(), help="Of pixels in [0, 1]: R,G,B, or one if grey."),
     click.option("--classes", type=_FILE, help="Names of class folders, as outputs are ordered."),
+    click.option(
+        "--outputs",
+        multiple=True,
+        metavar="NAME",
+        help="End an ONNX network at this value; may be repeated.",
+    ),
     click.option("--weight-bits", type=_BITS, default=8),
     click.option("--activation-bits", type=_BITS, default=8),
     click.option("--observer", type=OBSERVER, default="minmax", help="How ranges are chosen."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -80,8 +81,7 @@ class Builder:
         """Add an input of the network, ``[N, *shape]``."""
         with self._mode:
             probes = tuple(torch.empty(n, *shape, dtype=dtype) for n in PROBES)
-        plain = dotted(name).replace(".", "_")
-        node = self.graph.placeholder(plain if plain.isidentifier() else f"input_{plain}")
+        node = self.graph.placeholder(argument_name(name))
         self.values[name] = Value(name, probes, node)
         self.inputs.append(self.values[name])
 
@@ -230,15 +230,28 @@ class Builder:
         return self.graph.get_attr(target)
 
     def finish(self, outputs: Sequence[str]) -> tuple[GraphModule, dict[str, str]]:
-        """Return the graph with these outputs, and the names of its nodes by ONNX value."""
+        """Return the graph with these outputs, and the names of its nodes by ONNX value.
+
+        It returns one tensor, or a dict of several by name.
+        """
         results = [self._argument(self.values[name], f"output_{name}") for name in outputs]
-        self.graph.output(results[0] if len(results) == 1 else tuple(results))
+        self.graph.output(results[0] if len(results) == 1 else dict(zip(outputs, results, strict=True)))
         with_nodes = {n: v.node.name for n, v in self.values.items() if v.node is not None}
         module = GraphModule(self.root, self.graph)
         module.graph.eliminate_dead_code()
         module.delete_all_unused_submodules()
         module.recompile()
         return module.eval(), with_nodes
+
+
+def argument_name(name: str) -> str:
+    """Return the name of an input as that of an argument in Python.
+
+    >>> argument_name("x"), argument_name("input:0"), argument_name("0")
+    ('x', 'input_0', 'input_0')
+    """
+    plain = dotted(name).replace(".", "_")
+    return plain if plain.isidentifier() and not keyword.iskeyword(plain) else f"input_{plain}"
 
 
 def refuse_value(value: Value, path: str) -> QutilsError:

@@ -15,7 +15,7 @@ from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.onnx_import.absorb import absorb_biases
 from qutils.onnx_import.axes import fixed_batch, settled_shape
 from qutils.onnx_import.call import torch_dtype
-from qutils.onnx_import.convert import convert
+from qutils.onnx_import.convert import argument_name, convert
 from qutils.onnx_import.cut import drop_unread, ending_at, infer_types
 from qutils.onnx_import.divergence import SOURCE
 from qutils.onnx_import.lift import lift_floats
@@ -37,12 +37,18 @@ class Input:
     shape: tuple[int, ...]
     dtype: torch.dtype
 
+    @property
+    def argument(self) -> str:
+        """Name of the module's argument."""
+        return argument_name(self.name)
+
 
 @dataclass(frozen=True)
 class Imported:
     """A float network from a file, with how far it is from ONNX Runtime's reading of that file.
 
-    ``module`` takes and returns one tensor, or as many as ``inputs`` and ``outputs`` name.
+    ``module`` takes the tensors of ``inputs`` and returns one tensor, or a dict of those that
+    ``outputs`` names.
     ``notes`` say what was changed on the way.
     """
 
@@ -152,7 +158,8 @@ def _examples(file: Path, model: ModelProto, example: Example | None) -> dict[st
     if example is None:
         return {}
     if isinstance(example, Mapping):
-        given = dict(example)
+        plain = {argument_name(name): name for name in names}
+        given = {plain.get(name, name): x for name, x in example.items()}
     else:
         tensors = [example] if isinstance(example, Tensor) else list(example)
         given = dict(zip(names, tensors, strict=False)) if len(tensors) == len(names) else {}

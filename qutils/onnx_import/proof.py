@@ -92,7 +92,7 @@ def prove(
             f"{path} cannot be imported for a batch of {rows}: {first_line(error)}. "
             "Export it with an open batch axis."
         ) from error
-    outputs = [y.numpy() for y in (result if isinstance(result, tuple) else (result,))]
+    outputs = [y.numpy() for y in (result.values() if isinstance(result, dict) else (result,))]
     for ours, theirs in zip(outputs, expected, strict=True):
         if ours.shape != theirs.shape:
             raise _beyond(path, f"shape {list(ours.shape)}", theirs, FLOOR, "")
