@@ -11,13 +11,15 @@ _WEIGHTS = (
     "is a file of weights, which do not say what the network computes. Name the module as well: "
     "path/to/file.py:NAME --weights {file}"
 )
-#: What to do about a file, by its ending; ``{file}`` and ``{onnx}`` are its name and the new one's.
+#: What to do about a file, by its ending; ``{file}`` is its name, ``{onnx}`` and ``{folder}`` are
+#: names of what is made of it.
 FORMATS: dict[str, str] = {
     ".tflite": f"is a TensorFlow Lite file. {_TF2ONNX} --tflite {{file}} --output {{onnx}}",
-    ".h5": (
-        "is a Keras file. Convert it to ONNX (pip install keras tf2onnx tensorflow): python -c "
-        "\"import keras; keras.saving.load_model('{file}', compile=False).export('{onnx}', "
-        "format='onnx')\""
+    ".h5": f"is a Keras file. {_TF2ONNX} --keras {{file}} --output {{onnx}}",
+    ".keras": (
+        'is a Keras file. Save it as a SavedModel: python -c "import keras; '
+        f"keras.saving.load_model('{{file}}').export('{{folder}}')\". {_TF2ONNX} "
+        "--saved-model {folder} --output {onnx}"
     ),
     ".pb": (
         f"is a TensorFlow graph. {_TF2ONNX} --graphdef {{file}} --inputs NAME:0 --outputs NAME:0 "
@@ -30,7 +32,7 @@ FORMATS: dict[str, str] = {
     ".pt": (
         "is a file of PyTorch. If it holds a state dict, name the module as well: "
         "path/to/file.py:NAME --weights {file}. If it holds a TorchScript program, export it: "
-        'python -c "import torch; torch.onnx.export(torch.jit.load(\'{file}\').eval(), '
+        "python -c \"import torch; torch.onnx.export(torch.jit.load('{file}').eval(), "
         "(torch.zeros(1, 3, 224, 224),), '{onnx}', dynamo=False, input_names=['x'], "
         "dynamic_axes={{'x': {{0: 'N'}}}})\", with the shape that it takes"
     ),
@@ -45,18 +47,12 @@ FORMATS: dict[str, str] = {
         "is an exported PyTorch program. Name the module that it was exported from, "
         "path/to/file.py:NAME, or export that to ONNX: torch.onnx.export(model, (x,), '{onnx}')"
     ),
-    ".pdmodel": (
-        "is a Paddle program. Convert it to ONNX (pip install paddlepaddle paddle2onnx): "
-        "paddle2onnx --model_dir FOLDER --model_filename {file} --params_filename PARAMS "
-        "--save_file {onnx}"
-    ),
     ".ort": (
         "is an ONNX Runtime file, whose graph is optimized for one machine. Give the .onnx file "
         "that it was made from"
     ),
 }
 FORMATS |= {
-    ".keras": FORMATS[".h5"],
     ".hdf5": FORMATS[".h5"],
     ".mlpackage": FORMATS[".mlmodel"],
     ".torchscript": FORMATS[".pt"],
@@ -75,4 +71,6 @@ def foreign(spec: str) -> InvalidInputError | None:
     if advice is None:
         return None
     onnx = path.with_suffix(".onnx").as_posix()
-    return InvalidInputError(f"{spec} {advice.format(file=path.as_posix(), onnx=onnx)}.")
+    folder = path.with_suffix("").as_posix()
+    said = advice.format(file=path.as_posix(), onnx=onnx, folder=folder)
+    return InvalidInputError(f"{spec} {said}.")

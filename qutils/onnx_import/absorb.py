@@ -30,7 +30,7 @@ def _absorb(module: GraphModule, node: Node) -> None:
     if len(operands) != 2 or len(layers) != 1 or vector is None:
         return
     layer = module.get_submodule(str(layers[0].target))
-    if not isinstance(layer, nn.Linear) or layer.bias is not None:
+    if not isinstance(layer, nn.Linear) or "bias" in dict(layer.named_parameters()):
         return
     last = vector.shape[-1] if vector.ndim else 1
     if not vector.numel() == last == layer.out_features:

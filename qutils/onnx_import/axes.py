@@ -63,7 +63,9 @@ def declare_inputs(model: ModelProto, shapes: Mapping[str, Sequence[int]] | None
     kept = inputs_of(model)
     for value in [v for v in model.graph.input if v.name not in {k.name for k in kept}]:
         model.graph.input.remove(value)
-    for value in kept if shapes is not None else ():
+    for value in kept:
+        if shapes is None:
+            continue
         axes = value.type.tensor_type.shape.dim
         for axis, size in zip(axes, (BATCH, *shapes[value.name]), strict=True):
             axis.Clear()

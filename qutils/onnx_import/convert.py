@@ -7,7 +7,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import onnx
 import torch
 from onnx import ModelProto, NodeProto
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from torch.fx import Graph, GraphModule, Node
 from qutils.errors import QutilsError
 from qutils.graph.quiet import quiet
 from qutils.onnx_import import control
-from qutils.onnx_import.call import Call, Function, Made, made, refuse
+from qutils.onnx_import.call import Call, Function, Made, refuse
 from qutils.onnx_import.cut import reads
 from qutils.onnx_import.names import dotted, first_output
 from qutils.onnx_import.operators import OPERATORS
@@ -25,7 +24,7 @@ from qutils.onnx_import.operators.sources import OF_SHAPES, constant, stored
 from qutils.onnx_import.opset import opset_of
 from qutils.onnx_import.paths import free_path, owner_of, put
 from qutils.onnx_import.refused import RefusedError
-from qutils.onnx_import.values import PROBES, Batch, Value, static
+from qutils.onnx_import.values import PROBES, Value, static
 
 
 def convert(
@@ -73,7 +72,9 @@ class Builder:
         self.values: dict[str, Value] = {}
         self.inputs: list[Value] = []
         self.failures: list[tuple[NodeProto, QutilsError]] = []
-        self._lost: set[str] = set()  # values that nodes of ``failures`` would make, and their heirs
+        self._lost: set[str] = (
+            set()
+        )  # values that nodes of ``failures`` would make, and their heirs
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
         self._stored: dict[tuple[str, int], Node] = {}
 
@@ -131,8 +132,10 @@ class Builder:
             self._keep(node, self._evaluated(call))
         else:
             found = OPERATORS[node.op_type](call)
-            passed = isinstance(found, Value)
-            self._keep(node, [found] if passed else self.emit(found, call.path, len(node.output)))
+            if isinstance(found, Value):
+                self._keep(node, [found])
+            else:
+                self._keep(node, self.emit(found, call.path, len(node.output)))
 
     def _keep(self, node: NodeProto, results: Sequence[Value]) -> None:
         for name, value in zip(node.output, results, strict=False):
@@ -207,7 +210,7 @@ class Builder:
         if value.is_constant:
             return self._buffer(value.name, value.probes[0], path)
         axis = value.batch_axis
-        first, *others = value.probes
+        first = value.probes[0]
         row = first.narrow(axis, 0, 1) if axis is not None else first
         alike = axis is not None and all(
             torch.equal(piece, row) for probe in value.probes for piece in probe.split(1, axis)
@@ -235,7 +238,9 @@ class Builder:
         It returns one tensor, or a dict of several by name.
         """
         results = [self._argument(self.values[name], f"output_{name}") for name in outputs]
-        self.graph.output(results[0] if len(results) == 1 else dict(zip(outputs, results, strict=True)))
+        self.graph.output(
+            results[0] if len(results) == 1 else dict(zip(outputs, results, strict=True))
+        )
         with_nodes = {n: v.node.name for n, v in self.values.items() if v.node is not None}
         module = GraphModule(self.root, self.graph)
         module.graph.eliminate_dead_code()

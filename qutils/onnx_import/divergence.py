@@ -68,9 +68,7 @@ def first_diverging(
     for name, node in made:
         ours, theirs = recorder.seen[nodes[name]].numpy(), np.asarray(values[name])
         if not apart(ours, theirs) <= allowed:
-            return (
-                f"The first to differ is operator {node.op_type} (node {node.name or name}). "
-            )
+            return f"The first to differ is operator {node.op_type} (node {node.name or name}). "
     return ""
 
 

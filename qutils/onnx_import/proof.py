@@ -131,5 +131,3 @@ def _beyond(
         f"{list(expected.shape)} by {found}, allowed is {allowed:.2g}. {where}An operator of it "
         "means something else in PyTorch: quantize the model that it was exported from."
     )
-
-

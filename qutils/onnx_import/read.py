@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from qutils.errors import DataError, UnsupportedError

@@ -35,7 +35,7 @@ class Reference:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = _QUIET
         options.graph_optimization_level = level
-        self.path = path
+        self.path, self.level = path, level
         try:
             self._session = ort.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -89,8 +89,8 @@ def _resolved(call: Call, wanted: list[Size], source: Sequence[Size]) -> list[Si
             sizes[sizes.index(-1)] = whole // rest if rest else 0
         if math.prod(sizes) != whole:
             raise call.refuse(
-                f"{spoken(source)} does not fit into {sizes} for a batch of {PROBES[index]}. Export the "
-                "model with an open batch axis"
+                f"{spoken(source)} does not fit into {sizes} for a batch of {PROBES[index]}. "
+                "Export the model with an open batch axis"
             )
         columns.append(sizes)
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ def _pick(call: Call, axis: int, index: Tensor) -> Made:
     places = [int(i) + side if i < 0 else int(i) for i in index.reshape(-1)]
     if index.ndim == 0:
         return made(torch.select, call.x, dim=axis, index=places[0])
-    steps = {b - a for a, b in zip(places, places[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(places)}
     if index.ndim == 1 and steps <= {1} and places:
         return made(_narrowed, call.x, axis=axis, start=places[0], end=places[-1] + 1)
     kept = call.keep("places", torch.tensor(places, dtype=torch.int64))
@@ -43,7 +44,7 @@ def _narrowed(x: Tensor, axis: int, start: int, end: int) -> Tensor:
 
 def _picked(x: Tensor, places: Tensor, axis: int, shape: Sequence[int]) -> Tensor:
     y = x.index_select(axis, places)
-    return y if len(shape) == 1 else y.unflatten(axis, list(shape))
+    return y if len(shape) == 1 else torch.unflatten(y, axis, list(shape))
 
 
 def _gathered(x: Tensor, index: Tensor, axis: int) -> Tensor:

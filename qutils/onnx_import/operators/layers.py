@@ -76,9 +76,13 @@ def _crops(
     if wanted is None and auto.startswith("SAME"):
         wanted = [side * s for side, s in zip(call.sides(), stride, strict=True)]
     if wanted is None:
-        return ([0] * len(kernel),) * 2 if auto == "VALID" else (
-            pads[: len(kernel)],
-            pads[len(kernel) :],
+        return (
+            ([0] * len(kernel),) * 2
+            if auto == "VALID"
+            else (
+                pads[: len(kernel)],
+                pads[len(kernel) :],
+            )
         )
     extra = call.attribute("output_padding", zeros)
     total = [
@@ -108,7 +112,7 @@ def _weighted(
     rows, columns = weight.probes[0].shape[:2]
     groups = settings["groups"]
     sizes = (rows, columns * groups) if transposed else (columns * groups, rows)
-    made_layer = layer(*sizes, 1, **settings, bias=bias is not None)
+    made_layer: Any = layer(*sizes, 1, **settings, bias=bias is not None)
     made_layer.kernel_size = tuple(weight.probes[0].shape[2:])
     _give(made_layer, weight.probes[0], None if bias is None else bias.probes[0].reshape(-1))
     return Made(made_layer, (call.x,), before, after)

@@ -142,9 +142,10 @@ def _stretch(x: Tensor, axis: int, start: Any, end: Any, step: int) -> Tensor:
 
 def _expand(call: Call) -> Made:
     """Sizes of 1 keep what x has; so do sizes that x has already."""
-    wanted, source = call.sizes(1), call.x.shape
-    own: tuple[Size, ...] = (1,) * (len(wanted) - len(source)) + source
-    wanted = [1] * (len(own) - len(wanted)) + wanted
+    given, source = call.sizes(1), call.x.shape
+    own: tuple[Size, ...] = (1,) * (len(given) - len(source)) + source
+    wanted: list[Size] = [1] * (len(own) - len(given))
+    wanted += given
     added = len(own) - len(source)
     sizes: list[Size] = []
     for axis, (have, want) in enumerate(zip(own, wanted, strict=True)):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qutils.onnx_import.call import Call, Converter, Made
+from qutils.onnx_import.operators.batches import along_batch
 from qutils.onnx_import.operators.stepwise import StepwiseGRU
 from qutils.onnx_import.values import Value
 
@@ -18,7 +19,7 @@ _ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"],
 
 
 class Recurrent(nn.Module):
-    """A recurrent layer with ONNX's results ``[T, directions, N, H]``, last states ``[D, N, H]``."""
+    """A recurrent layer with ONNX's results: ``[T, D, N, H]``, D directions, and last states."""
 
     def __init__(self, layer: nn.Module, directions: int, reverse: bool, batch_first: bool) -> None:
         super().__init__()
@@ -83,13 +84,10 @@ def _states(call: Call) -> list[Value]:
     if all(v.is_static and not any(probe.any() for probe in v.probes) for v in found):
         return []
     axis = 0 if call.attribute("layout", 0) else 1
-    from qutils.onnx_import.operators.batches import along_batch
-
     batch = call.x.shape[axis]
-    pairs = [(v, call.x) for v in found]
     return [
-        v if not v.is_static or v.shape[axis] == batch else along_batch(call, v, axis, x)
-        for v, x in pairs
+        v if not v.is_static or v.shape[axis] == batch else along_batch(call, v, axis, call.x)
+        for v in found
     ]
 
 

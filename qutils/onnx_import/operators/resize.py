@@ -72,7 +72,9 @@ def _axes(call: Call) -> list[Axis]:
     for i, place in enumerate(places):
         before = call.x.shape[place]
         if isinstance(before, Batch):
-            if (sizes and sizes[i] not in (before, call.fixed_batch)) or (scales and scales[i] != 1):
+            if (sizes and sizes[i] not in (before, call.fixed_batch)) or (
+                scales and scales[i] != 1
+            ):
                 raise call.refuse("it resizes the axis of the batch")
             continue
         if scales is not None:
@@ -205,9 +207,7 @@ def _matrix(axis: Axis, mode: str, coordinates: str, slope: float, outside: bool
         shares = [1 - part, part] if mode == "linear" else _cubic(part, slope)
         first = low if mode == "linear" else low - 1
         if outside:
-            shares = [
-                s if 0 <= first + j < axis.before else 0.0 for j, s in enumerate(shares)
-            ]
+            shares = [s if 0 <= first + j < axis.before else 0.0 for j, s in enumerate(shares)]
             shares = [s / sum(shares) for s in shares]
         for j, share in enumerate(shares):
             matrix[i, min(max(first + j, 0), axis.before - 1)] += share

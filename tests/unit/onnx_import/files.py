@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import onnx
-import pytest
 import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
 
 from tests.unit.graph.networks import Net
+
 
 def save(
     path: Path,

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, helper
 
 import qutils as q
-from qutils.onnx_import import load, load_onnx, proof
+from qutils.onnx_import import import_onnx, load, load_onnx, proof
 from tests.unit.onnx_import.files import channels_last, normal, save
 
 CONV = helper.make_node("Conv", ["x", "w"], ["y"], "stem/conv")
@@ -73,6 +76,49 @@ def test_operators_without_counterpart_are_named_with_their_nodes(path):
         load_onnx(path)
 
 
+def test_the_cut_before_what_is_refused_works(path):
+    """As of a detector that ends in non-maximum suppression."""
+    nodes = [
+        CONV,
+        helper.make_node("Relu", ["y"], ["r"], "stem/relu"),
+        helper.make_node("Det", ["r"], ["d"], "head/det"),
+        helper.make_node("Relu", ["d"], ["z"], "head/relu"),
+    ]
+    nodes[0] = helper.make_node("Conv", ["x", "w"], ["c"], "stem/conv")
+    nodes[1].input[0] = "c"
+    model = onnx.load(save(path, nodes, WEIGHT, opset=22))
+    model.graph.output[0].name = "z"
+    onnx.save(model, path)
+    with pytest.raises(q.UnsupportedError) as refused:
+        load_onnx(path)
+    assert str(refused.value) == (
+        f"{path}: operator Det (node head/det) cannot be imported. Quantize the part before: "
+        f"--outputs r, or load_onnx({str(path)!r}, outputs=['r'])."
+    )
+    x = torch.randn(2, 3, 8, 8)
+    expected = torch.relu(torch.nn.functional.conv2d(x, torch.from_numpy(WEIGHT["w"])))
+    torch.testing.assert_close(load_onnx(path, outputs=["r"])(x), expected)
+    with pytest.raises(q.InvalidInputError, match=r"unknown output 'rr': did you mean 'r'\?"):
+        load_onnx(path, outputs=["rr"])
+
+
+def test_the_cut_after_what_is_refused_works(path):
+    """As of preprocessing in the file."""
+    nodes = [
+        helper.make_node("BitShift", ["x", "bits"], ["b"], "pre/shift", direction="RIGHT"),
+        helper.make_node("Cast", ["b"], ["f"], "pre/cast", to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["f", "w"], ["y"], "stem/conv"),
+    ]
+    tensors = WEIGHT | {"bits": np.array([1], np.uint8)}
+    save(path, nodes, tensors, kind=TensorProto.UINT8)
+    with pytest.raises(q.UnsupportedError, match="Quantize the part after: ") as refused:
+        load_onnx(path)
+    advice = re.search(r"onnx\.utils\.extract_model\(.*\)", str(refused.value))
+    eval(advice.group(), {"onnx": onnx})
+    part = load_onnx(path.with_name("net_part.onnx"), torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    assert part(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).shape == (2, 8, 6, 6)
+
+
 def test_an_operator_with_a_setting_that_is_not_imported(path):
     node = helper.make_node(
         "Resize", ["x", "", "s"], ["y"], "up/resize", mode="linear", antialias=1
@@ -91,11 +137,8 @@ def test_an_operator_set_that_nobody_knows_yet(path):
 
 
 def test_an_operator_set_too_old(path):
-    node = helper.make_node(
-        "Upsample", ["x"], ["y"], mode="nearest", width_scale=2.0, height_scale=2.0
-    )
-    save(path, [node], {}, opset=1)
-    with pytest.raises(q.UnsupportedError, match=r"cannot run .*net\.onnx|set 1 is too old"):
+    save(path, [helper.make_node("Crop", ["x"], ["y"], border=[1, 1, 1, 1])], {}, opset=1)
+    with pytest.raises(q.UnsupportedError, match="operator set 1 is too old, and onnx cannot lift"):
         load_onnx(path)
 
 
@@ -138,4 +181,28 @@ def test_outputs_that_are_not_those_of_the_file(path, monkeypatch):
 def test_weights_that_make_nan(path):
     save(path, [CONV], {"w": np.full((8, 3, 3, 3), np.nan, np.float32)})
     with pytest.raises(q.InvalidInputError, match="computes NaN or Inf"):
+        load_onnx(path)
+
+
+def test_the_tolerance_follows_the_spread_of_onnx_runtime(path, monkeypatch):
+    """A network whose outputs move with the order of sums is compared no closer than that."""
+    save(path, [CONV], WEIGHT)
+    run = proof.Reference.run
+    shift = {ort.GraphOptimizationLevel.ORT_ENABLE_ALL: 0.0}
+
+    def shifted(reference, inputs):
+        return [y + shift.get(reference.level, 3e-3) * y.max() for y in run(reference, inputs)]
+
+    def wrong(module):
+        next(module.parameters()).data *= 1.008
+
+    monkeypatch.setattr(load, "absorb_biases", wrong)
+    with pytest.raises(q.UnsupportedError, match=r"by 0\.008 of the largest, allowed is 0\.0001"):
+        load_onnx(path)
+    monkeypatch.setattr(proof.Reference, "run", shifted)
+    imported = import_onnx(path)
+    assert imported.proof.spread == pytest.approx(3e-3, rel=0.01)
+    assert imported.proof.tolerance == pytest.approx(1.2e-2, rel=0.01)
+    monkeypatch.setattr(load, "absorb_biases", lambda module: [wrong(module) for _ in range(2)])
+    with pytest.raises(q.UnsupportedError, match=r"allowed is 0\.012"):
         load_onnx(path)
