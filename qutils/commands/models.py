@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from qutils import zoo
+from qutils.commands.foreign import foreign
 from qutils.errors import DataError, InvalidInputError, unknown_name
 from qutils.graph.wrappers import wrapped
 from qutils.onnx_import import import_onnx
@@ -27,11 +29,17 @@ _PROOF = "proof_of_import"
 _NAMES = "names"
 
 
-def read_model(spec: str, weights: Path | None = None, example: Tensor | None = None) -> nn.Module:
+def read_model(
+    spec: str,
+    weights: Path | None = None,
+    example: Tensor | None = None,
+    outputs: Sequence[str] = (),
+) -> nn.Module:
     """The model of ``MODEL``, in eval mode on the CPU, with the weights of a file if one is given.
 
     A zoo model without ``weights`` has the shipped ones; a model of one's own then keeps those it
-    was made with. An ONNX file is compared with ONNX Runtime on ``example``, inputs ``[N, ...]``.
+    was made with. An ONNX file is compared with ONNX Runtime on ``example``, inputs ``[N, ...]``;
+    its network may end at the values ``outputs``.
 
     Raises:
         InvalidInputError: no such zoo model, file or name in it, or it does not make a module.
@@ -39,8 +47,12 @@ def read_model(spec: str, weights: Path | None = None, example: Tensor | None = 
         UnsupportedError: the ONNX file cannot be imported.
     """
     if is_onnx(spec):
-        return _onnx_model(Path(spec), weights, example)
+        return _onnx_model(Path(spec), weights, example, outputs)
+    if outputs:
+        raise InvalidInputError(f"--outputs names values of an ONNX file, which {spec} is not")
     if "." in spec and not is_own(spec):
+        if (error := foreign(spec)) is not None:
+            raise error
         raise InvalidInputError(
             f"{spec} is no model of the zoo ({', '.join([*zoo.MODELS, *zoo.PRETRAINED])}): name a "
             "file and what in it makes the model, as path/to/file.py:NAME, or a float ONNX file, "
@@ -85,14 +97,19 @@ def class_names(model: nn.Module) -> tuple[str, ...] | None:
     return names_in_order(getattr(model, _NAMES, None))
 
 
-def _onnx_model(path: Path, weights: Path | None, example: Tensor | None) -> nn.Module:
+def _onnx_model(
+    path: Path, weights: Path | None, example: Tensor | None, outputs: Sequence[str]
+) -> nn.Module:
     if weights is not None:
         raise InvalidInputError(f"{path} holds its weights: leave --weights away")
-    imported = import_onnx(path, example)
+    imported = import_onnx(path, example, outputs)
     said = (
         "imported: outputs differ from ONNX Runtime's of the float file by at most "
         f"{imported.difference:.1e} of the largest (n = {imported.samples})"
     )
+    if outputs:
+        said += f"; ends at {', '.join(outputs)}"
+    said = "; ".join((said, *imported.notes))
     setattr(imported.module, _PROOF, said)
     if imported.names is not None:
         setattr(imported.module, _NAMES, imported.names)

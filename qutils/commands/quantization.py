@@ -41,7 +41,8 @@ def quantize(request: Request) -> list[str]:
     request.check()
     torch.set_num_threads(request.threads)
     material = read_material(_data(request), request.pictures, look_of(request))
-    model = read_model(request.model, request.weights, material.calibration[:_EXAMPLES])
+    example = material.calibration[:_EXAMPLES]
+    model = read_model(request.model, request.weights, example, request.outputs)
     material = _fitted(model, material, request)
     kept = observe(
         model, material.calibration, request.target, strict=request.strict, progress=True
@@ -109,6 +110,12 @@ def _outputs(model: nn.Module, x: Tensor, request: Request) -> Tensor:
             f"{request.model} cannot run inputs of shape [N, {', '.join(map(str, x.shape[1:]))}] "
             f"({reason}): give --data of the shape that the model takes"
         ) from error
+    if isinstance(outputs, dict) and is_onnx(request.model):
+        first = next(iter(outputs))
+        raise InvalidInputError(
+            f"{request.model} returns {', '.join(outputs)}. Quantize it up to one of them: "
+            f"--outputs {first}"
+        )
     if not isinstance(outputs, Tensor):
         raise InvalidInputError(
             f"{request.model} returns a {type(outputs).__name__}: wrap it in a module that returns "

@@ -30,6 +30,12 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         metavar="FILE|A,B,...",
         help="Class folders as outputs are ordered: a file, one a line, or a list.",
     ),
+    click.option(
+        "--outputs",
+        multiple=True,
+        metavar="NAME",
+        help="End an ONNX network at this value; may be repeated.",
+    ),
     click.option("--weight-bits", type=_BITS, default=8),
     click.option("--activation-bits", type=_BITS, default=8),
     click.option("--observer", type=OBSERVER, default="minmax", help="How ranges are chosen."),

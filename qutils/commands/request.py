@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qutils.commands.foreign import foreign
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.experiments.staging import probe_write
 from qutils.export import targets_of
@@ -28,6 +29,7 @@ class Request:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     classes: str | None = None
+    outputs: tuple[str, ...] = ()
     weight_bits: int = 8
     activation_bits: int = 8
     observer: str = "minmax"
@@ -86,6 +88,8 @@ class Request:
                 f"--data is {self.data}, which is the YAML of detection data. Detectors have their "
                 f"own command: qutils detector {self.model} {self.out or 'OUT'} --data {self.data}"
             )
+        if (error := foreign(self.model)) is not None:
+            raise error
         if self.simulate_only == (self.out is not None):
             raise InvalidInputError(
                 f"name a file to write ({self._endings}), or give --simulate-only to write none "

@@ -1,21 +1,23 @@
-"""The axes of a network's input: the batch is opened, the others get the sizes of the data."""
+"""The axes of a network's inputs: the batch is opened, the others get the sizes of the data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from onnx import ModelProto
+from onnx import ModelProto, ValueInfoProto
 
 from qutils.errors import InvalidInputError
-from qutils.onnx_import.read import batch_input, shape_of
+from qutils.onnx_import.read import inputs_of, shape_of
 
 #: Name of the open batch axis.
 BATCH = "N"
 
 
-def settled_shape(path: Path, model: ModelProto, given: Sequence[int] | None) -> tuple[int, ...]:
-    """Shape of one sample, ``input_shape`` of ``[N, *input_shape]``.
+def settled_shape(
+    path: Path, value: ValueInfoProto, given: Sequence[int] | None
+) -> tuple[int, ...]:
+    """Return the shape of one sample of an input ``[N, *shape]``.
 
     ``given`` is the shape of a batch of data, which settles the axes that the file leaves open.
 
@@ -23,7 +25,7 @@ def settled_shape(path: Path, model: ModelProto, given: Sequence[int] | None) ->
         InvalidInputError: the data does not fit, or an axis is open and there is no data.
 
     """
-    declared = shape_of(batch_input(model))
+    declared = shape_of(value)
     words = f"[{', '.join(map(str, declared))}]"
     if given is not None:
         fits = len(given) == len(declared) and all(
@@ -45,15 +47,32 @@ def settled_shape(path: Path, model: ModelProto, given: Sequence[int] | None) ->
     return tuple(sizes)
 
 
-def declare_input(model: ModelProto, input_shape: Sequence[int]) -> None:
-    """Declare the input ``[N, *input_shape]``, in place, and forget every shape derived before."""
-    axes = batch_input(model).type.tensor_type.shape.dim
-    for axis, size in zip(axes, (BATCH, *input_shape), strict=True):
-        axis.Clear()
-        if isinstance(size, str):
-            axis.dim_param = size
-        else:
-            axis.dim_value = size
+def fixed_batch(model: ModelProto) -> int | None:
+    """Return the batch size that every input declares; None where one leaves it open."""
+    sizes = {shape_of(value)[0] for value in inputs_of(model)}
+    (size,) = sizes if len(sizes) == 1 else ("?",)
+    return size if isinstance(size, int) else None
+
+
+def declare_inputs(model: ModelProto, shapes: Mapping[str, Sequence[int]] | None) -> None:
+    """Declare the inputs ``[N, *shape]`` (None: as they are), and forget every derived shape.
+
+    Stored tensors that old files list as inputs, which could be replaced from outside, are removed
+    from the list. In place.
+    """
+    kept = inputs_of(model)
+    for value in [v for v in model.graph.input if v.name not in {k.name for k in kept}]:
+        model.graph.input.remove(value)
+    for value in kept:
+        if shapes is None:
+            continue
+        axes = value.type.tensor_type.shape.dim
+        for axis, size in zip(axes, (BATCH, *shapes[value.name]), strict=True):
+            axis.Clear()
+            if isinstance(size, str):
+                axis.dim_param = size
+            else:
+                axis.dim_value = size
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")

@@ -2,133 +2,181 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from onnx import ModelProto, NodeProto
+import torch
+from onnx import ModelProto
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from qutils.errors import InvalidInputError, UnsupportedError
-from qutils.graph.quiet import quiet
-from qutils.onnx_import.axes import settled_shape
+from qutils.onnx_import.absorb import absorb_biases
+from qutils.onnx_import.axes import fixed_batch, settled_shape
+from qutils.onnx_import.call import torch_dtype
 from qutils.onnx_import.class_names import class_names
+from qutils.onnx_import.convert import argument_name, convert
+from qutils.onnx_import.cut import drop_unread, ending_at, infer_types
+from qutils.onnx_import.divergence import SOURCE
+from qutils.onnx_import.lift import lift_floats
 from qutils.onnx_import.names import name_nodes
-from qutils.onnx_import.normal import normalized
-from qutils.onnx_import.opset import refuse
-from qutils.onnx_import.package import onnx2torch
-from qutils.onnx_import.proof import difference, samples
-from qutils.onnx_import.read import read
-from qutils.onnx_import.settings import settle
-from qutils.runtimes.onnxruntime import OnnxRuntime
+from qutils.onnx_import.opset import lifted
+from qutils.onnx_import.proof import Proof, prove, samples
+from qutils.onnx_import.read import inputs_of, read
+from qutils.onnx_import.refused import refuse_unknown, with_advice
+from qutils.onnx_import.simplify import simplified
 
-_SPOKEN = 8
+Example = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of a network: its name, the shape of one sample and the type."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def argument(self) -> str:
+        """Name of the module's argument."""
+        return argument_name(self.name)
 
 
 @dataclass(frozen=True)
 class Imported:
     """A float network from a file, with how far it is from ONNX Runtime's reading of that file.
 
-    ``difference`` is the largest difference of outputs over the largest output, of ``samples``
-    inputs. ``names`` are those of the outputs, if the file says them.
+    ``module`` takes the tensors of ``inputs`` and returns one tensor, or a dict of those that
+    ``outputs`` names. ``notes`` say what was changed on the way; ``names`` are those of the classes,
+    if the file says them.
     """
 
     module: nn.Module
-    input_shape: tuple[int, ...]  # of one sample
-    difference: float
-    samples: int
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...]
+    proof: Proof
+    notes: tuple[str, ...] = ()
     names: tuple[str, ...] | None = None
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample of the first input."""
+        return self.inputs[0].shape
 
-def load_onnx(path: str | Path, example: Tensor | None = None) -> nn.Module:
-    """The float network of an ONNX file, as a module in eval mode; see ``import_onnx``."""
-    return import_onnx(path, example).module
+    @property
+    def difference(self) -> float:
+        """The largest difference of outputs over the largest output."""
+        return self.proof.difference
+
+    @property
+    def samples(self) -> int:
+        """Number of inputs that were compared."""
+        return self.proof.samples
 
 
-def import_onnx(path: str | Path, example: Tensor | None = None) -> Imported:
+def load_onnx(
+    path: str | Path, example: Example | None = None, outputs: Sequence[str] = ()
+) -> nn.Module:
+    """Return the float network of an ONNX file in eval mode; see ``import_onnx``."""
+    return import_onnx(path, example, outputs).module
+
+
+def import_onnx(
+    path: str | Path, example: Example | None = None, outputs: Sequence[str] = ()
+) -> Imported:
     """Turn a float ONNX file into a module ``[N, ...] -> [N, ...]`` and prove it on inputs.
 
     Args:
-        example: inputs ``[N, ...]`` float32, on which the module is compared with ONNX Runtime
-            (random ones otherwise); they settle axes that the file leaves open.
+        example: inputs ``[N, ...]``, on which the module is compared with ONNX Runtime (random
+            ones otherwise); they settle axes that the file leaves open. For several inputs a
+            tensor for each, in order or by name.
+        outputs: names of values of the file that the module is to return instead of the file's
+            outputs; what they do not need is left out.
 
     Raises:
         DataError: the file, or one beside it, is missing, truncated or corrupt.
-        InvalidInputError: the example does not fit, or is missing where axes are open.
-        UnsupportedError: quantized already; several inputs or outputs; an operator, operator set or
-            shape that cannot be imported (named); outputs that differ from ONNX Runtime's.
-        MissingPackageError: onnx2torch is not installed.
-    Source: the ``onnx2torch`` package; operators as in the ONNX specification.
+        InvalidInputError: the example does not fit, or is missing where axes are open; no such
+            output.
+        UnsupportedError: quantized already; an operator, operator set or shape that cannot be
+            imported (named); outputs that differ from ONNX Runtime's (names the first node).
+    Source: operators as in the ONNX specification.
     """
     file = Path(path)
-    onnx2torch()
     model = read(file)
-    runtime = OnnxRuntime.load(file)
-    if example is not None and (not isinstance(example, Tensor) or not len(example)):
-        raise InvalidInputError("an example is a tensor [N, ...] of at least one input")
-    input_shape = settled_shape(file, model, None if example is None else example.shape)
+    names = class_names(model)
+    if outputs:
+        model = ending_at(infer_types(model), outputs)
+    drop_unread(model)
+    given = _examples(file, model, example)
+    model, notes = _prepared(file, model)
+    inputs = tuple(
+        Input(
+            value.name,
+            settled_shape(file, value, given[value.name].shape if value.name in given else None),
+            torch_dtype(value.type.tensor_type.elem_type),
+        )
+        for value in inputs_of(model)
+    )
+    module = _module(file, model, inputs)
+    batch = {i.name: samples(given.get(i.name), i.shape, i.dtype) for i in inputs}
+    proof = prove(module, file, model, batch)
+    module.meta.clear()
+    ends = tuple(value.name for value in model.graph.output)
+    return Imported(module, inputs, ends, proof, notes, names)
+
+
+def _prepared(file: Path, model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
+    """The model in float32 and an operator set that is known, with notes of what was changed."""
+    widths = lift_floats(model)
+    notes = (f"computed in float32, the file in {', '.join(widths)}",) if widths else ()
     try:
-        module = _module(normalized(model, input_shape))
+        return lifted(model), notes
     except UnsupportedError as error:
         raise UnsupportedError(f"{file}: {error}") from error
-    x = samples(example, input_shape)
-    apart = difference(module, runtime, x)
-    return Imported(module, input_shape, apart, len(x), class_names(model))
 
 
-def _module(model: ModelProto) -> nn.Module:
-    """The modules and the graph of a file in normal form."""
-    _refuse_unknown(model.graph.node, model)
-    name_nodes(model)
-    try:
-        with quiet():
-            converted = onnx2torch().convert(model)
-    except Exception as error:
-        raise _culprit(model, error) from error
-    return settle(converted).eval()
+def _module(file: Path, model: ModelProto, inputs: Sequence[Input]) -> GraphModule:
+    shapes = {i.name: i.shape for i in inputs}
+    with with_advice(file, model):
+        refuse_unknown(model, custom=True)  # what ONNX Runtime could not load either
+        source = simplified(model, shapes)
+        drop_unread(source)
+        paths = name_nodes(source)
+        refuse_unknown(source)
+        dtypes = {i.name: i.dtype for i in inputs}
+        module, nodes = convert(source, paths, shapes, dtypes, fixed_batch(model))
+    absorb_biases(module)
+    module.meta[SOURCE] = (source, nodes)
+    return module
 
 
-def _refuse_unknown(nodes: Iterable[NodeProto], model: ModelProto) -> None:
-    """Name every operator for which there is no converter."""
-    onnx2torch()
-    from onnx2torch.node_converters.registry import get_converter
+def _examples(file: Path, model: ModelProto, example: Example | None) -> dict[str, Tensor]:
+    """Examples by name of the input.
 
-    versions = {o.domain: o.version for o in model.opset_import}
-    unknown: dict[str, str] = {}
-    for node in nodes:
-        try:
-            get_converter(node.op_type, versions.get(node.domain, 1), node.domain)
-        except NotImplementedError:
-            unknown.setdefault(node.op_type, node.name or node.output[0])
-    if unknown:
-        named = [f"{op} (node {name})" for op, name in unknown.items()]
-        more = f" and {len(named) - _SPOKEN} more" * (len(named) > _SPOKEN)
-        raise UnsupportedError(
-            f"operator{'s' * (len(named) > 1)} {', '.join(named[:_SPOKEN])}{more} cannot be "
-            "imported: quantize the model that the file was exported from, or a part without them"
+    Raises:
+        InvalidInputError: no tensors, or not one for each input.
+    """
+    names = [value.name for value in inputs_of(model)]
+    if example is None:
+        return {}
+    if isinstance(example, Mapping):
+        plain = {argument_name(name): name for name in names}
+        given = {plain.get(name, name): x for name, x in example.items()}
+    else:
+        tensors = [example] if isinstance(example, Tensor) else list(example)
+        given = dict(zip(names, tensors, strict=False)) if len(tensors) == len(names) else {}
+    if not all(isinstance(x, Tensor) and x.ndim and len(x) for x in given.values()) or not given:
+        if isinstance(example, Tensor) and len(names) > 1:
+            raise InvalidInputError(
+                f"{file} has the inputs {', '.join(names)}, got one tensor. Give a dict of a "
+                "tensor for each."
+            )
+        raise InvalidInputError("an example is a tensor [N, ...] of at least one input")
+    if set(given) != set(names):
+        raise InvalidInputError(
+            f"{file} has the inputs {', '.join(names)}, got {', '.join(map(str, given))}. Give a "
+            "tensor for each."
         )
-
-
-def _culprit(model: ModelProto, error: Exception) -> UnsupportedError:
-    """The node that fails to convert, found by converting one after the other."""
-    from onnx2torch.node_converters.registry import get_converter
-    from onnx2torch.onnx_graph import OnnxGraph
-
-    graph: Any = OnnxGraph(model.graph)
-    versions = {o.domain: o.version for o in model.opset_import}
-    for node in graph.nodes.values():
-        try:
-            get_converter(node.operation_type, versions[node.domain], node.domain)(node, graph)
-        except Exception as cause:
-            return refuse(node.proto, _reason(cause))
-    return UnsupportedError(f"onnx2torch cannot import the graph: {_reason(error)}")
-
-
-def _reason(error: Exception) -> str:
-    said = next(iter(str(error).strip().splitlines()), "")
-    return (
-        said.rstrip(".")
-        if isinstance(error, NotImplementedError) and said
-        else (f"{type(error).__name__}: {said}")
-    )
+    return {name: given[name] for name in names}

@@ -10,8 +10,8 @@ _FUSED = re.compile(r"^Conv\w+Fusion_W_")  # what ONNX Runtime puts before a wei
 _SUFFIXES = (".weight", "/kernel", "/kernel:0", "_weight", "_W")
 
 
-def name_nodes(model: ModelProto) -> None:
-    """Give every node a dotted name of its own, none of them the beginning of another, in place.
+def name_nodes(model: ModelProto) -> dict[str, str]:
+    """Return a dotted name for every node by its first output, none the beginning of another.
 
     A layer goes by its weight's name (``stage1.conv1.weight``), else by its node's
     (``/stage1/conv1/Conv``); other operators by their node's, or by their type.
@@ -20,13 +20,20 @@ def name_nodes(model: ModelProto) -> None:
     names = [_stem(node, stored) for node in model.graph.node]
     inner = {prefix for name in names for prefix in _prefixes(name)}
     taken: set[str] = set()
+    paths: dict[str, str] = {}
     for node, name in zip(model.graph.node, names, strict=True):
         own = f"{name}.{node.op_type.lower()}" if name in inner else name
         count = 2
         while own in taken or own in inner:
             own, count = f"{name}_{count}", count + 1
         taken.add(own)
-        node.name = own
+        paths[first_output(node)] = own
+    return paths
+
+
+def first_output(node: NodeProto) -> str:
+    """Return the name of the first result of a node that has a name."""
+    return next((name for name in node.output if name), "")
 
 
 def _prefixes(name: str) -> list[str]:
@@ -40,7 +47,7 @@ def _stem(node: NodeProto, stored: set[str]) -> str:
         plain = _FUSED.sub("", name)
         suffix = next((s for s in _SUFFIXES if plain.endswith(s)), None)
         if name in stored and suffix and len(plain) > len(suffix):
-            return _dotted(plain.removesuffix(suffix))
+            return dotted(plain.removesuffix(suffix))
     parts: list[str] = []
     for part in node.name.removeprefix("node_").split("/"):
         if parts and part.startswith(f"{parts[-1]}."):  # /layer1/layer1.0/conv1
@@ -49,13 +56,13 @@ def _stem(node: NodeProto, stored: set[str]) -> str:
             parts.append(part)
     if len(parts) > 1 and parts[-1].lower().startswith(node.op_type.lower()):
         parts.pop()
-    return _dotted("/".join(parts)) or node.op_type.lower()
+    return dotted("/".join(parts)) or node.op_type.lower()
 
 
-def _dotted(name: str) -> str:
+def dotted(name: str) -> str:
     """Letters, digits and ``_`` between dots; every part begins with none of Python's surprises.
 
-    >>> _dotted("/features/0/conv1:0")
+    >>> dotted("/features/0/conv1:0")
     'features.0.conv1_0'
     """
     parts = re.split(r"[/.]+", name.strip("/."))

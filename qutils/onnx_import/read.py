@@ -1,10 +1,11 @@
-"""Read an ONNX file, and refuse at once what is no float network of one input and one output."""
+"""Read an ONNX file, and refuse at once what is no float network."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from qutils.errors import DataError, UnsupportedError
@@ -12,40 +13,47 @@ from qutils.export.onnx_file import read_onnx
 from qutils.export.qdq_graph import integer_operators
 
 _LIMIT = 2**31 - 1  # bytes of one protobuf message
+#: Types of inputs; integers and booleans as they are, floats as float32.
+_IMPORTED = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "INT64", "INT32", "UINT8", "INT8", "BOOL")
 
 
 def read(path: Path) -> ModelProto:
-    """The model of a file, with the tensors that it keeps in files beside it.
+    """Return the model of a file, with the tensors that it keeps in files beside it.
+
+    Functions that the file defines itself are written out.
 
     Raises:
         DataError: the file, or one beside it, is missing, truncated or corrupt.
-        UnsupportedError: it is quantized already, or does not map one float32 tensor to one.
+        UnsupportedError: it is quantized already, or does not map tensors to tensors.
     """
     model = read_onnx(path, external=False)
     _refuse_quantized(path, model)
     _check_interface(path, model)
     _load_external(path, model)
-    return model
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def batch_input(model: ModelProto) -> ValueInfoProto:
-    """The only input that is no stored tensor (files of old exporters list those as well)."""
-    return _inputs(model)[0]
+    """Return the first input."""
+    return inputs_of(model)[0]
 
 
-def shape_of(value: ValueInfoProto) -> tuple[int | str, ...]:
-    """Declared shape; an open axis is its name, or ``"?"``."""
-    axes = value.type.tensor_type.shape.dim
-    return tuple(a.dim_value if a.HasField("dim_value") else a.dim_param or "?" for a in axes)
-
-
-def _inputs(model: ModelProto) -> list[ValueInfoProto]:
+def inputs_of(model: ModelProto) -> list[ValueInfoProto]:
+    """Return the inputs that are no stored tensors (old files list those as well)."""
     stored = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in stored]
 
 
+def shape_of(value: ValueInfoProto) -> tuple[int | str, ...]:
+    """Declared shape; an open axis is its name, or ``"?"`` (some exporters write 0 or -1)."""
+    axes = value.type.tensor_type.shape.dim
+    return tuple(a.dim_value if a.dim_value > 0 else a.dim_param or "?" for a in axes)
+
+
 def _refuse_quantized(path: Path, model: ModelProto) -> None:
     found = integer_operators(model)
+    if found == ("DequantizeLinear",) and _dequantizes_weights_alone(model):
+        return  # a float network that stores its weights as integers
     if found:
         raise UnsupportedError(
             f"{path} is quantized already ({', '.join(found)}): give the float file it was made "
@@ -53,25 +61,40 @@ def _refuse_quantized(path: Path, model: ModelProto) -> None:
         )
 
 
+def _dequantizes_weights_alone(model: ModelProto) -> bool:
+    stored = {tensor.name for tensor in model.graph.initializer}
+    stored |= {n.output[0] for n in model.graph.node if n.op_type == "Constant"}
+    return all(
+        node.input[0] in stored for node in model.graph.node if node.op_type == "DequantizeLinear"
+    )
+
+
 def _check_interface(path: Path, model: ModelProto) -> None:
-    inputs, outputs = _inputs(model), list(model.graph.output)
-    if len(inputs) != 1 or len(outputs) != 1:
+    inputs, outputs = inputs_of(model), list(model.graph.output)
+    if not inputs or not outputs:
         raise UnsupportedError(
             f"{path} has the inputs {', '.join(v.name for v in inputs) or 'none'} and the outputs "
-            f"{', '.join(v.name for v in outputs) or 'none'}: networks map one tensor to one here; "
-            "cut out the part that does with onnx.utils.extract_model"
+            f"{', '.join(v.name for v in outputs) or 'none'}: a network needs one of each at least"
         )
     for value in (*inputs, *outputs):
-        kind = value.type.tensor_type.elem_type
-        if kind != TensorProto.FLOAT:
+        if not value.type.HasField("tensor_type") and value.type.WhichOneof("value"):
+            kind = value.type.WhichOneof("value").removesuffix("_type")
             raise UnsupportedError(
-                f"{path}: {value.name} is {TensorProto.DataType.Name(kind).lower()}, quantization "
-                "starts from a network in float32 with float32 inputs: export it so"
+                f"{path}: {value.name} is a {kind}, networks map tensors to tensors here. Cut out "
+                "the part that does with onnx.utils.extract_model."
             )
-    if len(shape_of(inputs[0])) < 2:
-        raise UnsupportedError(
-            f"{path} takes {list(shape_of(inputs[0]))}: an input needs a batch and more axes"
-        )
+    for value in inputs:
+        kind = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+        if kind not in _IMPORTED:
+            raise UnsupportedError(
+                f"{path}: {value.name} is {kind.lower()}, quantization starts from a network in "
+                "float32 with float32 inputs: export it so"
+            )
+        if not shape_of(value):
+            raise UnsupportedError(
+                f"{path}: {value.name} has the shape {list(shape_of(value))}: an input needs a "
+                "batch and more axes"
+            )
 
 
 def _load_external(path: Path, model: ModelProto) -> None:

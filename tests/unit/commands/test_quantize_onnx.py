@@ -3,12 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from qutils import runtimes
-from tests.unit.onnx_import.files import channels_last, needs_onnx2torch, normal
+from tests.unit.onnx_import.files import channels_last, normal, save
 
-pytestmark = [pytest.mark.usefixtures("folder"), needs_onnx2torch]
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture
@@ -63,3 +65,24 @@ def test_a_file_that_is_missing_or_no_network(quantize):
     result = quantize("old.onnx", "int8.onnx", "--data", "data.npz")
     assert result.exit_code == 1
     assert "old.onnx is corrupt or truncated (14 bytes), or no ONNX file" in result.output
+
+
+def test_a_network_of_two_outputs_ends_at_the_one_that_is_named(folder, quantize):
+    np.savez("x.npz", inputs=normal(20, 3, 8, 8))
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["boxes"]),
+        helper.make_node("Relu", ["boxes"], ["y"]),
+    ]
+    model = onnx.load(save(folder / "two.onnx", nodes, {"w": normal(8, 3, 3, 3)}))
+    model.graph.output.append(helper.make_tensor_value_info("boxes", 1, None))
+    onnx.save(model, folder / "two.onnx")
+    words = ["two.onnx", "int8.onnx", "--data", "x.npz"]
+    result = quantize(*words)
+    assert result.exit_code == 2
+    assert "two.onnx returns y, boxes. Quantize it up to one of them: --outputs y" in result.output
+    result = quantize(*words, "--outputs", "y")
+    assert result.exit_code == 0, result.output
+    assert "; ends at y" in result.stdout
+    assert Path("int8.onnx").exists()
+    result = quantize("nets.py:tiny", "int8.onnx", "--data", "data.npz", "--outputs", "y")
+    assert "--outputs names values of an ONNX file, which nets.py:tiny is not" in result.output

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import onnx
-import pytest
 import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
 
 from tests.unit.graph.networks import Net
-
-needs_onnx2torch = pytest.mark.skipif(
-    find_spec("onnx2torch") is None, reason="needs onnx2torch: pip install -e '.[import]'"
-)
 
 
 def save(
@@ -27,6 +21,7 @@ def save(
     shape: Sequence[int | str] = ("n", 3, 8, 8),
     opset: int = 17,
     kind: int = TensorProto.FLOAT,
+    result: int = TensorProto.FLOAT,
     **options: object,
 ) -> Path:
     """A file ``x -> y`` of these nodes and stored tensors."""
@@ -34,7 +29,7 @@ def save(
         nodes,
         "g",
         [helper.make_tensor_value_info("x", kind, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", result, None)],
         [numpy_helper.from_array(np.asarray(v), name) for name, v in tensors.items()],
     )
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]

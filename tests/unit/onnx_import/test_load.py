@@ -16,18 +16,15 @@ from torch import nn
 import qutils as q
 from qutils.graph import capture
 from qutils.onnx_import import import_onnx, load_onnx
-from qutils.onnx_import.opset import NEWEST, lower, opset_of
 from qutils.runtimes.onnxruntime import optimized_ops
 from tests.unit.graph.networks import NETWORKS
 from tests.unit.onnx_import.files import (
     channels_last,
-    needs_onnx2torch,
     normal,
     save,
     small_network,
 )
 
-pytestmark = needs_onnx2torch
 EXPORTERS = {
     "dynamo": {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim.DYNAMIC},)},
     "dynamo-batch-of-one": {"dynamo": True},
@@ -226,11 +223,3 @@ def test_a_number_added_to_one_output_is_the_bias(tmp_path):
     file = save(tmp_path / "m.onnx", nodes, tensors, shape=("n", 6))
     x = torch.randn(4, 6)
     torch.testing.assert_close(load_onnx(file)(x), x @ torch.from_numpy(normal(6, 1)) + 0.5)
-
-
-@pytest.mark.parametrize(("opset", "kept"), [(13, 13), (16, 16), (21, NEWEST)])
-def test_the_operator_set_stays_where_it_is_known(tmp_path, opset, kept):
-    node = helper.make_node("Conv", ["x", "w"], ["y"])
-    model = onnx.load(save(tmp_path / "m.onnx", [node], {"w": normal(8, 3, 3, 3)}, opset=opset))
-    lower(model)
-    assert opset_of(model) == kept

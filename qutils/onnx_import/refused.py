@@ -1,0 +1,78 @@
+"""Operators that cannot be imported: one error that names them all and proposes a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from onnx import ModelProto, NodeProto
+
+from qutils.errors import UnsupportedError
+from qutils.onnx_import import control
+from qutils.onnx_import.cut import Cut, around
+from qutils.onnx_import.operators import OPERATORS
+from qutils.onnx_import.opset import DOMAINS
+
+_SPOKEN = 8
+_KNOWN = frozenset({*OPERATORS, *control.INLINED, "Constant"})
+
+
+class RefusedError(UnsupportedError):
+    """Nodes cannot be imported."""
+
+    def __init__(self, message: str, nodes: Sequence[NodeProto]) -> None:
+        super().__init__(message)
+        self.nodes = tuple(nodes)
+
+
+def refuse_unknown(model: ModelProto, custom: bool = False) -> None:
+    """Name every operator for which there is no converter.
+
+    Args:
+        custom: only if one is of a domain other than ONNX's, which ONNX Runtime may not load.
+    """
+    unknown = [
+        node
+        for node in model.graph.node
+        if node.domain not in DOMAINS or node.op_type not in _KNOWN
+    ]
+    if unknown and not (custom and all(node.domain in DOMAINS for node in unknown)):
+        raise RefusedError(f"{spoken(unknown)} cannot be imported", unknown)
+
+
+def spoken(nodes: Sequence[NodeProto]) -> str:
+    """Return operators with their nodes in words."""
+    named = [f"{node.op_type} (node {node.name or node.output[0]})" for node in nodes]
+    more = f" and {len(named) - _SPOKEN} more" * (len(named) > _SPOKEN)
+    return f"operator{'s' * (len(named) > 1)} {', '.join(named[:_SPOKEN])}{more}"
+
+
+@contextmanager
+def with_advice(path: Path, model: ModelProto) -> Iterator[None]:
+    """Name the file in errors, and say where it can be cut around the nodes that are refused."""
+    try:
+        yield
+    except RefusedError as error:
+        outputs = {name for node in error.nodes for name in node.output if name}
+        cut = around(model, outputs)
+        raise UnsupportedError(f"{path}: {error}. {_advice(path, model, cut)}") from error
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{path}: {error}") from error
+
+
+def _advice(path: Path, model: ModelProto, cut: Cut) -> str:
+    ends = [value.name for value in model.graph.output]
+    if cut.before:
+        others = f" (or {', '.join(cut.before[1:4])})" if len(cut.before) > 1 else ""
+        return (
+            f"Quantize the part before: --outputs {cut.before[0]}{others}, or "
+            f"load_onnx({str(path)!r}, outputs=[{cut.before[0]!r}])."
+        )
+    if cut.after:
+        part = path.with_name(f"{path.stem}_part.onnx")
+        return (
+            "Quantize the part after: onnx.utils.extract_model("
+            f"{str(path)!r}, {str(part)!r}, {list(cut.after)}, {ends})."
+        )
+    return "Quantize the model that the file was exported from."
