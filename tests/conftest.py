@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from qutils.experiments import process
+from qutils.experiments.preloaded import PreloadedLauncher, common_imports
+from qutils.experiments.runner import Beside
 from tools import budgets
 
 # Parallel workers share the cores: without this, four workers of many threads slow each other.
@@ -37,6 +42,14 @@ _began = time.time()
 _seconds: dict[str, float] = defaultdict(float)  # by test file
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker its share of the cores, and with it the runtimes and processes it starts."""
+    workers = len(getattr(config.option, "tx", None) or ())  # in the process that starts them
+    if workers > 1:
+        share = max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault("OMP_NUM_THREADS", str(share))
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Each test starts from the same seeds, whatever ran before it."""
@@ -48,6 +61,32 @@ def _seeded() -> None:
 def root() -> Path:
     """The folder of the checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def beside(root: Path) -> Iterator[Beside]:
+    """Run notebooks in forks of a process that has imported torch (Linux), else as usual.
+
+    A worker and its kernel import for seven seconds (CPU). Where it matters how they are started,
+    a test does without.
+    """
+    if sys.platform != "linux":
+        yield Beside()
+        return
+    reports = sorted((root / "notebooks" / "reports").glob("*.ipynb"))
+    launcher = PreloadedLauncher([*common_imports(reports), "import not_there_at_all"])
+    try:
+        yield Beside(launcher)
+    finally:
+        launcher.stop()
+        launcher.close()
+
+
+@pytest.fixture
+def forking(beside: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have also what a command runs in this test forked, as ``beside`` does it."""
+    if beside.launcher is not None:
+        monkeypatch.setattr(process, "Launcher", lambda: beside.launcher)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

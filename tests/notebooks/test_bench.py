@@ -11,9 +11,9 @@ NOTEBOOK = ROOT / "notebooks" / "reports" / "bench.ipynb"
 
 @pytest.mark.notebook
 @pytest.mark.slow
-def test_it_publishes_page_results_checks_and_figures(tmp_path):
+def test_it_publishes_page_results_checks_and_figures(tmp_path, beside):
     folder = tmp_path / "bench"
-    run = run_notebook(NOTEBOOK, folder, {"profile": "smoke", "batches": [2]})
+    run = run_notebook(NOTEBOOK, folder, {"profile": "smoke", "batches": [2]}, beside=beside)
     assert run.exit_code == 0, run.message
     assert (folder / "report.html").is_file()
     found = results.load(folder / "results.json")

@@ -11,9 +11,11 @@ NOTEBOOK = ROOT / "notebooks" / "reports" / "parity.ipynb"
 
 @pytest.mark.notebook
 @pytest.mark.slow
-def test_it_publishes_page_results_checks_and_figure(tmp_path):
+def test_it_publishes_page_results_checks_and_figure(tmp_path, beside):
     folder = tmp_path / "parity"
-    run = run_notebook(NOTEBOOK, folder, {"profile": "smoke", "runtimes": ["onnxruntime"]})
+    run = run_notebook(
+        NOTEBOOK, folder, {"profile": "smoke", "runtimes": ["onnxruntime"]}, beside=beside
+    )
     assert run.exit_code == 0, run.message
     found = results.load(folder / "results.json")
     assert [(row.execution, row.runtime) for row in found.rows] == [

@@ -24,11 +24,11 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(tmp_path_factory, beside):
     patch = pytest.MonkeyPatch()
     patch.setenv("QUTILS_CACHE", str(tmp_path_factory.mktemp("cache")))
     folder = tmp_path_factory.mktemp("reports") / "small"
-    run = run_notebook(NOTEBOOK, folder, SMALL)
+    run = run_notebook(NOTEBOOK, folder, SMALL, beside=beside)
     yield run, folder
     patch.undo()
 
@@ -61,10 +61,10 @@ def test_the_page_tells_pairs_headlines_and_that_a_trial_finds_nothing(report):
     assert "its accuracies say nothing about the methods" in page
 
 
-def test_other_bits_say_why_nothing_is_compared(report, tmp_path):
+def test_other_bits_say_why_nothing_is_compared(report, tmp_path, beside):
     odd = {"weight_bits": [3], "activation_bits": [4, 6], "observers": ["mse", "minmax"],
            "granularities": ["per_channel", "per_tensor"]}  # fmt: skip
-    run = run_notebook(NOTEBOOK, tmp_path / "odd", SMALL | odd)
+    run = run_notebook(NOTEBOOK, tmp_path / "odd", SMALL | odd, beside=beside)
     assert run.exit_code == 0, run.message
     page = run.shown.read_text(encoding="utf-8")
     assert "Bits that run: W3A6." in page
@@ -79,9 +79,9 @@ def test_prose_claims_nothing_of_settings_that_may_not_have_run():
     assert not re.findall(r"[Aa]t \d bits|W[2-7]A\d|front page|seeds? to the best", prose)
 
 
-def test_a_second_run_says_what_it_reused(report, capfd):
+def test_a_second_run_says_what_it_reused(report, capfd, beside):
     _, folder = report
-    assert run_notebook(NOTEBOOK, folder, SMALL).exit_code == 0
+    assert run_notebook(NOTEBOOK, folder, SMALL, beside=beside).exit_code == 0
     assert "2 of 2 results reused" in capfd.readouterr().err
     assert "2 of 2 results reused" in (folder / "report.html").read_text(encoding="utf-8")
     reuse = load_reuse(folder)

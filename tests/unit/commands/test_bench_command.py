@@ -64,7 +64,7 @@ def test_missing_notebook_is_named(checkout):
 
 
 @pytest.mark.notebook
-def test_notebook_runs_and_overview_lists_it(checkout):
+def test_notebook_runs_and_overview_lists_it(checkout, forking):
     write_notebook(checkout / "notebooks/reports/bench.ipynb", "print('measured')")
     result = invoke("--profile", "smoke")
     assert result.exit_code == 0, result.output

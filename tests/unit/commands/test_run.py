@@ -81,7 +81,7 @@ def test_notebook_alone_gets_every_kind_of_value(tmp_path):
 
 
 @pytest.mark.notebook
-def test_failing_notebook_exits_with_one(reports, tmp_path):
+def test_failing_notebook_exits_with_one(reports, tmp_path, forking):
     before = snapshot(reports)
     result = invoke(write_notebook(tmp_path / "a.ipynb", "1 / 0"))
     assert result.exit_code == 1

@@ -21,12 +21,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def launcher():
-    made = PreloadedLauncher(["import json", "import not_there_at_all"])
-    yield made
-    made.stop()
-    made.close()
+@pytest.fixture
+def launcher(beside):
+    assert isinstance(beside.launcher, PreloadedLauncher)
+    return beside.launcher
 
 
 def run(launcher, path, *cells):

@@ -17,7 +17,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.notebook
-def test_one_failure_does_not_keep_the_others_from_running(folder, tmp_path):
+def test_one_failure_does_not_keep_the_others_from_running(folder, tmp_path, forking):
     write_notebook(folder / "a.ipynb", "raise ValueError('no')", parameters="x = 1")
     write_notebook(folder / "b.ipynb", MEASURE)
     overview = reports.make_reports({"profile": "smoke"}, folder=folder)

@@ -1,4 +1,4 @@
-"""Real runs, each in its own subprocess; about five seconds each."""
+"""Real runs, each in its own subprocess: started as usual, then forked, which is quicker."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def listed(folder):
     return set(names)
 
 
-def test_failure_leaves_the_report_and_success_clears_the_failure(good):
+def test_failure_leaves_the_report_and_success_clears_the_failure(good, beside):
     notebook, target = good
     assert "report.html" in listed(target)
     before = snapshot(target)
-    run = run_notebook(notebook, target, {"profile": "full", "rate": 0.0})
+    run = run_notebook(notebook, target, {"profile": "full", "rate": 0.0}, beside=beside)
     assert run.exit_code == 1
     assert run.shown == target / "failed.html"
     assert run.message == "ZeroDivisionError: float division by zero"
@@ -69,28 +69,30 @@ def test_failure_leaves_the_report_and_success_clears_the_failure(good):
     assert load_status(target).outcome == "failed"
     assert {"report.html", "failed.html", "failed.ipynb"} <= listed(target)
 
-    assert run_notebook(notebook, target, {"profile": "full", "rate": 0.25}).exit_code == 0
+    run = run_notebook(notebook, target, {"profile": "full", "rate": 0.25}, beside=beside)
+    assert run.exit_code == 0
     assert "failed.html" not in listed(target)
     assert not (target / "failed.html").exists()
     changes = json.loads((target / "changes.json").read_text())
     assert changes["removed"] == ["toy ptq W3A8 minmax per_channel simulated torch"]
 
 
-def test_damaged_status_is_no_dead_end(tmp_path):
+def test_damaged_status_is_no_dead_end(tmp_path, beside):
     """Neither for a run that fails nor for one that succeeds."""
     notebook = write_notebook(tmp_path / "a.ipynb", "1 / rate")
     target = tmp_path / "out"
     for rate, outcome in ((0.0, "failed"), (1.0, "ok")):
         target.mkdir(exist_ok=True)
         (target / "status.json").write_text("{")
-        run_notebook(notebook, target, {"rate": rate})
+        run_notebook(notebook, target, {"rate": rate}, beside=beside)
         assert load_status(target).outcome == outcome
 
 
-def test_invalid_results_are_a_failure(tmp_path):
+def test_invalid_results_are_a_failure(tmp_path, beside):
     cell = "from qutils.experiments.publish import report_dir\n"
     cell += "(report_dir() / 'results.json').write_text('{')"
-    run = run_notebook(write_notebook(tmp_path / "a.ipynb", cell), tmp_path / "out")
+    notebook = write_notebook(tmp_path / "a.ipynb", cell)
+    run = run_notebook(notebook, tmp_path / "out", beside=beside)
     assert run.exit_code == 1
     assert "not JSON" in run.message
     assert not (tmp_path / "out" / "results.json").exists()

@@ -54,7 +54,8 @@ def instant(monkeypatch):
 
 
 @pytest.mark.notebook
-def test_explorers_move_without_a_kernel_and_code_is_visible(tmp_path):
+def test_explorers_move_without_a_kernel_and_code_is_visible(tmp_path, beside, monkeypatch):
+    monkeypatch.setattr(site, "launcher_for", lambda _: nullcontext(beside.launcher or Launcher()))
     write(tmp_path, "01_toy.ipynb", f"{EXPLORE}explore(Toy())")
     made = site.build(tmp_path / "site", {"profile": "smoke"}, folder=tmp_path)
     assert made.exit_code == 0, made.chapters
