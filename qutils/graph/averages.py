@@ -233,9 +233,7 @@ def _order(runs: Sequence[Sequence[_Run]]) -> list[int]:
     """Where in the row of all parts each result is, in the order of the picture."""
     results = [sum(run.results for run in along) for along in runs]
     order, place = torch.empty(results, dtype=torch.int64), 0
-    begins = [
-        [sum(run.results for run in along[:i]) for i in range(len(along))] for along in runs
-    ]
+    begins = [[sum(run.results for run in along[:i]) for i in range(len(along))] for along in runs]
     for part, at in zip(product(*runs), product(*begins), strict=True):
         shape = [run.results for run in part]
         view = order[tuple(slice(b, b + n) for b, n in zip(at, shape, strict=True))]

@@ -82,8 +82,7 @@ def _replace(module: GraphModule, node: Node, pool: Node) -> None:
 def _is_plain(pool: Node, sizes: Sequence[int], results: Sequence[int]) -> bool:
     kernel, stride, padding, dilation = _settings(pool, sizes)
     whole = [
-        (n + 2 * p - k) // s + 1
-        for n, k, s, p in zip(sizes, kernel, stride, padding, strict=True)
+        (n + 2 * p - k) // s + 1 for n, k, s, p in zip(sizes, kernel, stride, padding, strict=True)
     ]
     return whole == list(results) and set(dilation) == {1} and not op_name(pool).endswith("indices")
 

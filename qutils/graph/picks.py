@@ -19,7 +19,9 @@ from qutils.graph.nodes import argument, insert, op_name
 
 _ATEN = torch.ops.aten
 _NEAREST = frozenset(
-    f"{kind}{axes}d" for kind in ("upsample_nearest", "_upsample_nearest_exact") for axes in (1, 2, 3)
+    f"{kind}{axes}d"
+    for kind in ("upsample_nearest", "_upsample_nearest_exact")
+    for axes in (1, 2, 3)
 )
 #: Modes of padding that repeat values; ``reflect`` and ``replicate`` have kernels of their own.
 _REPEATS = ("circular",)

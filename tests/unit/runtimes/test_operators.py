@@ -64,4 +64,3 @@ def test_slow_backends_agree_on_every_operator(name, axes, tmp_path):
 
 def test_the_forms_for_slow_backends_are_operators():
     assert FEW <= OPERATORS.keys()
-
