@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:  # torch stays out of processes that only measure a runtime
     from torch import nn
 
 #: Batch ``[N, ...]`` -> logits ``[N, classes]``: ``runtime.run`` or ``predict_with(module)``.
-Predict = Callable[[NDArray[Any]], NDArray[Any]]
+#: With several inputs or outputs, arrays by name.
+Predict = Callable[[Any], Any]
 Labels = NDArray[np.int64]
 
 Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
@@ -38,20 +39,30 @@ class Accuracy:
 def predict_with(module: nn.Module) -> Predict:
     """Make a torch module predict from arrays: on its own device, without gradients.
 
+    Several inputs go in as arrays by name; several outputs come back so.
+
     Raises:
         InvalidInputError: the module is in training mode.
     """
     import torch
 
-    def predict(batch: NDArray[Any]) -> NDArray[Any]:
+    from qutils.graph.signature import named_outputs
+
+    def predict(batch: Any) -> Any:
         if module.training:
             raise InvalidInputError("the module is in training mode: call module.eval() first")
         parameter = next(module.parameters(), None)
         device = parameter.device if parameter is not None else torch.device("cpu")
         with torch.no_grad():
-            logits = module(torch.as_tensor(batch).to(device))
-        result: NDArray[Any] = logits.cpu().numpy()
-        return result
+            if isinstance(batch, Mapping):
+                outputs = module(
+                    **{name: torch.as_tensor(x).to(device) for name, x in batch.items()}
+                )
+            else:
+                outputs = module(torch.as_tensor(batch).to(device))
+        named = named_outputs(outputs)
+        arrays = {name: y.cpu().numpy() for name, y in named.items()}
+        return arrays if len(arrays) > 1 else next(iter(arrays.values()))
 
     return predict
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from qutils import zoo
 from qutils.commands.look import AS_USUAL, Look
+from qutils.commands.named import NamedSamples, named_samples
 from qutils.errors import DataError, InvalidInputError
 from qutils.zoo import Photographs
 
@@ -26,12 +27,12 @@ _Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Network inputs ``[N, ...]`` float32, or pictures that are decoded as they come.
+    """Network inputs ``[N, ...]`` float32, several by name, or pictures decoded as they come.
 
     With labels ``[N]`` or without.
     """
 
-    x: Tensor | Photographs
+    x: Tensor | Photographs | NamedSamples
     y: Tensor | None = None
 
     def __len__(self) -> int:
@@ -42,7 +43,7 @@ class Inputs:
         x = self.x.pick(index) if isinstance(self.x, Photographs) else self.x[index]
         return Inputs(x, None if self.y is None else self.y[index])
 
-    def batches(self) -> Iterable[tuple[Tensor, Tensor | None]]:
+    def batches(self) -> Iterable[tuple[Tensor | NamedSamples, Tensor | None]]:
         """Views of up to 64 inputs with their labels; of pictures, batches as they are decoded."""
         if isinstance(self.x, Photographs):
             return self.x
@@ -72,7 +73,11 @@ def read_inputs(path: Path, look: Look = AS_USUAL) -> Inputs:
     if path.is_dir():
         x, y = _folder(path)
     elif path.suffix == ".npz":
-        x, y = _archive(path)
+        found, y = _archive(path)
+        if isinstance(found, dict):
+            samples = named_samples(found, path)
+            return Inputs(samples, None if y is None else _classes(y, len(samples), path))
+        x = found
     elif path.suffix == ".npy":
         x, y = _load(path), None
     else:
@@ -99,17 +104,20 @@ def _folder(path: Path) -> tuple[_Array, _Array | None]:
     return np.stack(arrays), _load(labels) if labels.is_file() else None
 
 
-def _archive(path: Path) -> tuple[_Array, _Array | None]:
-    """``inputs``, or the only array that is not ``labels``."""
+def _archive(path: Path) -> tuple[_Array | dict[str, _Array], _Array | None]:
+    """``inputs``, or the only array of floats that is not ``labels``, or several by name."""
     loaded = _load(path)
     arrays: dict[str, _Array] = loaded if isinstance(loaded, dict) else {"inputs": loaded}
     labels = arrays.pop("labels", None)
-    if "inputs" not in arrays and len(arrays) != 1:
+    if not arrays:
         raise InvalidInputError(
-            f"{path} holds the arrays {', '.join(sorted(arrays)) or 'none'}: "
-            "name the network's inputs 'inputs' (and their classes 'labels')"
+            f"{path} holds no inputs. Name the array of a network's only input 'inputs' (and its "
+            "classes 'labels'), those of several as forward names its arguments."
         )
-    return arrays["inputs"] if "inputs" in arrays else next(iter(arrays.values())), labels
+    only = next(iter(arrays.values()))
+    if len(arrays) > 1 or not np.issubdtype(only.dtype, np.floating):
+        return arrays, labels
+    return only, labels
 
 
 def _load(path: Path) -> Any:
@@ -137,7 +145,8 @@ def _floats(x: _Array, path: Path) -> Tensor:
         )
     if not np.issubdtype(x.dtype, np.floating):
         raise InvalidInputError(
-            f"{path} holds inputs of {x.dtype}: give floats, prepared as the model was trained"
+            f"{path} holds inputs of {x.dtype}: give floats, prepared as the model was "
+            "trained; name integers, such as token ids, as forward names the argument"
         )
     sound = np.isfinite(x).reshape(len(x), -1).all(axis=1)  # [N]
     if not sound.all():

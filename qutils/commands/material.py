@@ -14,6 +14,7 @@ from torch import Tensor
 from qutils import zoo
 from qutils.commands.inputs import Inputs, read_inputs
 from qutils.commands.look import AS_USUAL, NATURAL, Look
+from qutils.commands.named import NamedSamples
 from qutils.errors import InvalidInputError
 from qutils.feed import Pictures, Samples
 from qutils.zoo.natural import FILES, MOST
@@ -29,7 +30,7 @@ class Material:
     """The data of one quantization; no input is both scored and used for anything else."""
 
     source: str
-    calibration: Tensor | zoo.Photographs  # [N, ...]; pictures are decoded batch by batch
+    calibration: Tensor | zoo.Photographs | NamedSamples  # pictures are decoded batch by batch
     train: Pictures | None  # None without labels
     test: Inputs
     unlabelled: str = ""  # why the labels of folders are not used
@@ -90,6 +91,8 @@ def read_material(data: str, pictures: int, look: Look = AS_USUAL) -> Material:
         assumed = f", {look.assumed}" if look.assumed else ""
         kind = "pictures"
         prepared = f"; {inputs.x.preprocessing}{assumed}{_amiss(inputs.x)}"
+    if isinstance(inputs.x, NamedSamples):
+        prepared = f"; {inputs.x}"
     return Material(
         source=f"{data} ({len(inputs):,} {kind}, {held:,} of them held back to score){prepared}",
         calibration=first.x,
@@ -99,7 +102,7 @@ def read_material(data: str, pictures: int, look: Look = AS_USUAL) -> Material:
 
 
 def _training(rest: Inputs) -> Pictures | None:
-    if rest.y is None:
+    if rest.y is None or isinstance(rest.x, NamedSamples):
         return None
     if isinstance(rest.x, zoo.Photographs):
         return cast(Pictures, rest.x)  # labels are there

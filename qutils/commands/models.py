@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import pickle
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from qutils import zoo
 from qutils.commands.foreign import foreign
+from qutils.commands.named import NamedSamples
 from qutils.errors import DataError, InvalidInputError, unknown_name
 from qutils.graph.wrappers import wrapped
 from qutils.onnx_import import import_onnx
@@ -27,12 +29,14 @@ _NESTED = ("state_dict", "model_state_dict", "model")
 _PROOF = "proof_of_import"
 #: Attribute of a model: what it calls its outputs.
 _NAMES = "names"
+#: Attribute of an imported model: what the file takes.
+_INPUTS = "inputs_of_file"
 
 
 def read_model(
     spec: str,
     weights: Path | None = None,
-    example: Tensor | None = None,
+    example: Tensor | NamedSamples | None = None,
     outputs: Sequence[str] = (),
 ) -> nn.Module:
     """The model of ``MODEL``, in eval mode on the CPU, with the weights of a file if one is given.
@@ -98,11 +102,18 @@ def class_names(model: nn.Module) -> tuple[str, ...] | None:
 
 
 def _onnx_model(
-    path: Path, weights: Path | None, example: Tensor | None, outputs: Sequence[str]
+    path: Path, weights: Path | None, example: Tensor | NamedSamples | None, outputs: Sequence[str]
 ) -> nn.Module:
     if weights is not None:
         raise InvalidInputError(f"{path} holds its weights: leave --weights away")
-    imported = import_onnx(path, example, outputs)
+    given: Tensor | dict[str, Tensor] | None
+    if isinstance(example, NamedSamples):
+        tensors = example.tensors
+        given = next(iter(tensors.values())) if list(tensors) == ["inputs"] else tensors
+    else:
+        given = example
+    imported = import_onnx(path, given, outputs)
+    setattr(imported.module, _INPUTS, imported.inputs)
     said = (
         "imported: outputs differ from ONNX Runtime's of the float file by at most "
         f"{imported.difference:.1e} of the largest (n = {imported.samples})"
@@ -114,6 +125,23 @@ def _onnx_model(
     if imported.names is not None:
         setattr(imported.module, _NAMES, imported.names)
     return imported.module
+
+
+def as_named(model: nn.Module, samples: NamedSamples) -> NamedSamples:
+    """Return samples by the names, and in the types, of the model's arguments.
+
+    Those of an ONNX file may differ from the names of its inputs. An only array called ``inputs``
+    goes to the first argument.
+    """
+    found = samples.tensors
+    arguments = list(inspect.signature(model.forward).parameters)
+    if list(found) == ["inputs"] and "inputs" not in arguments:
+        found = {arguments[0]: found["inputs"]}
+    for one in getattr(model, _INPUTS, ()):
+        found = {one.argument if name == one.name else name: x for name, x in found.items()}
+        if one.argument in found:
+            found[one.argument] = found[one.argument].to(one.dtype)
+    return NamedSamples(found)
 
 
 def _own_model(spec: str) -> nn.Module:

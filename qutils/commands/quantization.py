@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,21 @@ from qutils.calibration import observe
 from qutils.commands import summary
 from qutils.commands.look import NATURAL, look_of
 from qutils.commands.material import Material, read_material
-from qutils.commands.models import class_names, import_line, is_onnx, is_own, read_model
+from qutils.commands.models import (
+    as_named,
+    class_names,
+    import_line,
+    is_onnx,
+    is_own,
+    read_model,
+)
+from qutils.commands.named import NamedSamples, run_on
 from qutils.commands.request import Request
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.export import export, export_float
 from qutils.files import atomic_path
 from qutils.graph.capture import check_tensors
+from qutils.graph.signature import named_outputs
 from qutils.ptq import METHODS
 from qutils.qat import default_rate, finetune
 from qutils.simulate import SimulatedModel
@@ -43,7 +53,7 @@ def quantize(request: Request) -> list[str]:
     material = read_material(_data(request), request.pictures, look_of(request))
     example = material.calibration[:_EXAMPLES]
     model = read_model(request.model, request.weights, example, request.outputs)
-    material = _fitted(model, material, request)
+    material = _fitted(model, _renamed(model, material), request)
     kept = observe(
         model, material.calibration, request.target, strict=request.strict, progress=True
     )
@@ -76,6 +86,9 @@ def _data(request: Request) -> str:
 def _fitted(model: nn.Module, material: Material, request: Request) -> Material:
     """The data with labels of the model's classes; refuses what the float model cannot take."""
     outputs = _outputs(model, material.calibration[:2], request)
+    if not isinstance(outputs, Tensor):
+        _check_several(outputs, material, request)
+        return material
     if outputs.ndim == 2:
         classes = outputs.shape[1]
         material = material.matched(classes, class_names(model), given=bool(request.classes))
@@ -98,30 +111,51 @@ def _fitted(model: nn.Module, material: Material, request: Request) -> Material:
     return material
 
 
-def _outputs(model: nn.Module, x: Tensor, request: Request) -> Tensor:
-    """What the float model makes of some inputs."""
+def _renamed(model: nn.Module, material: Material) -> Material:
+    """The data by the names of the model's arguments."""
+    x, test = material.calibration, material.test.x
+    if not isinstance(x, NamedSamples) or not isinstance(test, NamedSamples):
+        return material
+    test_inputs = replace(material.test, x=as_named(model, test))
+    return replace(material, calibration=as_named(model, x), test=test_inputs)
+
+
+def _check_several(outputs: dict[str, Tensor], material: Material, request: Request) -> None:
+    """Refuse what needs one output of classes: QAT, and labels."""
+    if request.qat_epochs or material.test.y is not None:
+        asked = "--qat-epochs" if request.qat_epochs else "labels"
+        end = f" (--outputs {next(iter(outputs))})" if is_onnx(request.model) else ""
+        raise InvalidInputError(
+            f"{request.model} returns {', '.join(outputs)}, and {asked} need one output of class "
+            f"scores. Leave them out, or give a network that returns the scores alone{end}."
+        )
+
+
+def _outputs(
+    model: nn.Module, x: Tensor | NamedSamples, request: Request
+) -> Tensor | dict[str, Tensor]:
+    """What the float model makes of some inputs: one tensor, or several by name."""
     check_tensors(model)
     try:
         with torch.no_grad():
-            outputs = model(x)
+            outputs = named_outputs(run_on(model, x))
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InvalidInputError(
-            f"{request.model} cannot run inputs of shape [N, {', '.join(map(str, x.shape[1:]))}] "
-            f"({reason}): give --data of the shape that the model takes"
+            f"{request.model} cannot run inputs {_shape(x)} ({reason}): give --data of the shape "
+            "that the model takes"
         ) from error
-    if isinstance(outputs, dict) and is_onnx(request.model):
-        first = next(iter(outputs))
+    if not outputs:
         raise InvalidInputError(
-            f"{request.model} returns {', '.join(outputs)}. Quantize it up to one of them: "
-            f"--outputs {first}"
+            f"{request.model} returns no tensor. Wrap it in a module that returns one."
         )
-    if not isinstance(outputs, Tensor):
-        raise InvalidInputError(
-            f"{request.model} returns a {type(outputs).__name__}: wrap it in a module that returns "
-            "one tensor"
-        )
-    return outputs
+    return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+
+def _shape(x: Tensor | NamedSamples) -> str:
+    if isinstance(x, NamedSamples):
+        return str(x)
+    return f"of shape [N, {', '.join(map(str, x.shape[1:]))}]"
 
 
 def _train(sim: SimulatedModel, material: Material, request: Request) -> SimulatedModel:

@@ -94,7 +94,9 @@ def command(**given: Any) -> None:
     --data for a model of one's own: an .npz file with 'inputs' [N, ...] in float32, prepared as in
     training, and perhaps 'labels' [N]; an .npy file of inputs; a folder of .npy files, one input
     each, and perhaps labels.npy. Make one with
-    numpy.savez("data.npz", inputs=x, labels=y). Or a folder of pictures (.jpg, .png, ...), or of
+    numpy.savez("data.npz", inputs=x, labels=y). For a network with several inputs, or integer ones
+    such as token ids, an .npz file with one array for each, named as its forward (or the ONNX file)
+    names them. Or a folder of pictures (.jpg, .png, ...), or of
     folders of pictures named by class, as ImageNet has them; they are cropped and normalized as
     MODEL wants. What it does not say, --size, --mean and --std do: 224x224, ImageNet's colours if
     not. Rotation marks of cameras are not applied. Folders as they are sorted, empty ones included,

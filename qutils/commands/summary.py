@@ -66,6 +66,7 @@ class Scores:
     classified: bool = True  # outputs are [N, classes]
     hits: dict[str, int] = field(default_factory=dict)  # empty without labels
     pairs: dict[tuple[str, str], Fidelity] = field(default_factory=dict)
+    parts: dict[str, Scores] = field(default_factory=dict)  # of several outputs, by name
 
     def add(self, outputs: Mapping[str, Outputs], labels: Outputs | None) -> None:
         """Count one batch of every model's outputs.
@@ -73,6 +74,9 @@ class Scores:
         Raises:
             InvalidInputError: NaN in the outputs.
         """
+        if any(isinstance(values, Mapping) for values in outputs.values()):
+            self._add_parts(outputs)
+            return
         for name, values in outputs.items():
             if np.isnan(values).any():
                 raise InvalidInputError(f"the {name} model's outputs hold NaN: look at its weights")
@@ -82,6 +86,14 @@ class Scores:
         for a, b in combinations(outputs, 2):
             self.pairs.setdefault((a, b), Fidelity()).add(outputs[a], outputs[b])
         self.n += len(next(iter(outputs.values())))
+
+    def _add_parts(self, outputs: Mapping[str, Any]) -> None:
+        """Count one batch of several outputs, each by itself; classes are not told of them."""
+        first = next(iter(outputs.values()))
+        for part in first:
+            scores = self.parts.setdefault(part, Scores())
+            scores.add({name: values[part] for name, values in outputs.items()}, None)
+        self.n += len(next(iter(first.values())))
 
     def accuracy(self, name: str) -> Accuracy | None:
         """Top-1 of a model; None without labels or classes."""
@@ -124,10 +136,11 @@ def score_lines(
         if (accuracy := scores.accuracy(name)) is not None
     ]
     lines += [
-        f"SQNR of the outputs, {words[a]} to {words[b]}: {pair.sqnr_db:.1f} dB (n = {pair.n:,})"
-        for (a, b), pair in scores.pairs.items()
+        f"SQNR of {what}, {words[a]} to {words[b]}: {pair.sqnr_db:.1f} dB (n = {pair.n:,})"
+        for what, each in (scores.parts or {"the outputs": scores}).items()
+        for (a, b), pair in each.pairs.items()
     ]
-    if scores.classified:
+    if scores.classified and not scores.parts:
         lines += [
             f"same prediction, {words[a]} and {words[b]}: {pair.agreement:.2f} % (n = {pair.n:,})"
             for (a, b), pair in scores.pairs.items()
