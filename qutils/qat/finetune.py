@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Node
 
 from qutils.errors import InvalidInputError
 from qutils.feed import Pictures, Samples
@@ -137,8 +138,10 @@ def _check_classes(sim: SimulatedModel, data: object) -> None:
     """Refuse data that tells its classes, as a folder does, and has not one for each output."""
     classes = getattr(data, "classes", ())
     output = next(n for n in sim.captured.module.graph.nodes if n.op == "output").args[0]
+    if not classes or not isinstance(output, Node):  # several outputs: a loss of one's own
+        return
     shape = output.meta["val"].shape
-    if classes and len(shape) == 2 and shape[1] != len(classes):
+    if len(shape) == 2 and shape[1] != len(classes):
         raise InvalidInputError(
             f"the model tells {shape[1]} classes apart, the labels {len(classes)}. Read the folder "
             f"with outputs={shape[1]}, and classes=[...] in the order of the outputs."
