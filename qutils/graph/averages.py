@@ -1,4 +1,4 @@
-"""Average pooling whose windows all have one size and lie in the picture, whatever was asked.
+"""Average pooling whose windows all have one size and lie in the image, whatever was asked.
 
 Backends disagree about what a window divides by that hangs over the border (ONNX Runtime's integer
 kernel by another number than its float operator), and have no windows of unequal sizes at all. Both
@@ -53,13 +53,13 @@ class _Run:
 def rewrite_averages(module: GraphModule) -> None:
     """Replace average pooling that kernels compute differently or lack, in place.
 
-    Global pooling, and windows in the picture that divide by their own size, stay.
+    Global pooling, and windows in the image that divide by their own size, stay.
     """
     for node in list(module.graph.nodes):
         op = op_name(node)
         if op not in (*_SLIDING, *_ADAPTIVE):
             continue
-        sizes, results = spatial(node.args[0]), spatial(node)  # type: ignore[arg-type]
+        sizes, results = spatial(node.args[0]), spatial(node)
         if sizes is None or results is None or not op.endswith(f"pool{len(sizes)}d"):
             continue
         if op in _ADAPTIVE:
@@ -210,7 +210,7 @@ def _runs(windows: Sequence[tuple[int, int]]) -> list[_Run]:
 def _by_parts(
     module: GraphModule, node: Node, source: Node, runs: Sequence[Sequence[_Run]]
 ) -> Node:
-    """Pool each part of the picture in which windows are alike, and join the results.
+    """Pool each part of the image in which windows are alike, and join the results.
 
     Where two axes are in parts, results are joined in one row, whose values are then put in order.
     """
@@ -230,7 +230,7 @@ def _by_parts(
 
 
 def _order(runs: Sequence[Sequence[_Run]]) -> list[int]:
-    """Where in the row of all parts each result is, in the order of the picture."""
+    """Where in the row of all parts each result is, in the order of the image."""
     results = [sum(run.results for run in along) for along in runs]
     order, place = torch.empty(results, dtype=torch.int64), 0
     begins = [[sum(run.results for run in along[:i]) for i in range(len(along))] for along in runs]

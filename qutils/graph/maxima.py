@@ -1,7 +1,7 @@
 """Max pooling without padding of its own: a border that no maximum sees is one that repeats values.
 
 ``max`` over a window does not change when a value of the window is repeated. What a window has
-outside of the picture, be it padded with -inf or hanging over, is therefore replaced by a value
+outside of the image, be it padded with -inf or hanging over, is therefore replaced by a value
 that every such window holds, which the grid of integers expresses exactly.
 """
 
@@ -70,7 +70,7 @@ def _replace(module: GraphModule, node: Node, pool: Node) -> None:
         axes = list(map(_sliding, sizes, results, kernel, stride, before, dilation))
     if None in axes:
         return
-    places, kernels, strides = (list(found) for found in zip(*axes, strict=True))  # type: ignore[arg-type]
+    places, kernels, strides = (list(found) for found in zip(*axes, strict=True))
     args = (pick(module, node, source, places), kernels, strides)
     new = insert(node, _POOLS[len(axes)], args, node.meta["val"])
     node.replace_all_uses_with(new)
@@ -114,11 +114,11 @@ def _is_unseen(node: Node) -> bool:
 
 
 def _sliding(size: int, results: int, k: int, s: int, before: int, dilation: int) -> Axis | None:
-    """One axis of a sliding pooling with ``before`` values missing in front of the picture."""
+    """One axis of a sliding pooling with ``before`` values missing in front of the image."""
     starts = range(-before, s * results - before, s)
     reads = [range(max(a % dilation, a), min(a + k * dilation, size), dilation) for a in starts]
     if not all(reads):
-        return None  # a window reads nothing of the picture: its maximum is -inf
+        return None  # a window reads nothing of the image: its maximum is -inf
     if dilation > 1:
         return _side_by_side(reads)
     stop = max(starts[-1] + k, size)

@@ -33,9 +33,14 @@ def rewrite_picks(module: GraphModule) -> None:
         op = op_name(node)
         if op in _NEAREST:
             _replace(module, node, may_enlarge=True)
-        elif op == "pad" and argument(node, 2, "constant") != "constant":
-            if argument(node, 2) in _REPEATS or min(argument(node, 1)) < 0:
-                _replace(module, node, may_enlarge=False)
+        elif _repeats(node):
+            _replace(module, node, may_enlarge=False)
+
+
+def _repeats(node: Node) -> bool:
+    """Whether a node pads by repeating values in a way that not every backend has."""
+    mode = argument(node, 2, "constant") if op_name(node) == "pad" else "constant"
+    return mode != "constant" and (mode in _REPEATS or min(argument(node, 1)) < 0)
 
 
 def spatial(node: Node) -> tuple[int, ...] | None:

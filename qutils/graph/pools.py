@@ -28,7 +28,7 @@ def rewrite_pools(module: GraphModule) -> None:
 
 
 def _replace_spatial_mean(module: GraphModule, node: Node) -> None:
-    """The mean over all axes in space, be they one, two or three, becomes global average pooling."""
+    """The mean over all axes in space, one to three, becomes global average pooling."""
     source: Any = node.args[0]
     axes = argument(node, 1)
     if not is_float(source) or not isinstance(axes, list | tuple):

@@ -49,8 +49,8 @@ class Imported:
     """A float network from a file, with how far it is from ONNX Runtime's reading of that file.
 
     ``module`` takes the tensors of ``inputs`` and returns one tensor, or a dict of those that
-    ``outputs`` names. ``notes`` say what was changed on the way; ``names`` are those of the classes,
-    if the file says them.
+    ``outputs`` names. ``notes`` say what was changed on the way; ``names`` are those of the
+    classes, if the file says them.
     """
 
     module: nn.Module

@@ -30,7 +30,8 @@ _TARGETS = re.compile(
 #: Arithmetic on sizes: ``2*Symbol('s31', positive=True, integer=True)``; no powers, which can be
 #: made to last for ever. What matched is never given back (``*+``): no text takes long to refuse.
 _SIZES = re.compile(
-    r"(?!.*\*\*)(Symbol\('\w++'(, \w++=True)*+\)|Integer\(\d++\)|\d++|FloorDiv|Mod|Mul|Add|[-+*/(), ])*+"
+    r"(?!.*\*\*)(Symbol\('\w++'(, \w++=True)*+\)|Integer\(\d++\)|\d++|FloorDiv|Mod|Mul|Add"
+    r"|[-+*/(), ])*+"
 )
 #: Operators of ATen that reach beyond tensors.
 _FORBIDDEN = ("from_file", "save", "load", "_debug", "print")

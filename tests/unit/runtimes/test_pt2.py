@@ -86,13 +86,27 @@ def test_a_pickle_is_not_opened(file, tmp_path):
         (replacing("torch.ops.aten.linear.default", "torch.ops.aten.from_file.default"), "from_f"),
         (replacing("positive=True", "x=__import__('os')"), "__import__"),
         (replacing("Symbol('", "9**9**9**9*Symbol('"), r"9\*\*9"),
+        (replacing("Symbol('", "Pow(9, 9)*Symbol('"), "Pow"),
         (replacing("Symbol('", "1" * 10_000 + "x*Symbol('"), "1111x"),  # and that at once
     ],
-    ids=["function", "reads-files", "size-as-code", "size-as-power", "size-without-end"],
+    ids=[
+        *("function", "reads-files", "size-as-code", "size-as-power", "size-as-power-by-name"),
+        "size-without-end",
+    ],
 )
 def test_graphs_call_nothing_but_aten(file, tmp_path, change, word):
     with pytest.raises(UnsupportedError, match=word):
         check(rewritten(file, tmp_path / "net.pt2", change))
+
+
+def test_rows_of_several_a_sample_are_sizes(tmp_path):
+    """Of ``[2 N, 5]``, which PyTorch writes as ``Mul(Integer(2), Symbol(...))``."""
+    net = nn.Sequential(nn.Unflatten(1, (2, 5)), nn.Linear(5, 3))
+    path = export(calibrate(net, torch.randn(8, 10), target="inductor"), tmp_path / "net.pt2")
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith("model.json")]
+        assert "Mul(Integer(2), Symbol(" in archive.read(names[0]).decode()
+    check(path)
 
 
 @pytest.mark.parametrize("root", ["{root}", "another"], ids=["same-folder", "other-folder"])
