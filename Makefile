@@ -105,7 +105,7 @@ $(VENV)/.lab: $(VENV)/.base
 $(VENV)/.dev: $(VENV)/.base
 	$(call install,.[dev],the test tools)
 
-runtimes_extras := openvino$(comma)litert$(comma)executorch$(comma)imagenet$(comma)import$(comma)peers
+runtimes_extras := openvino$(comma)litert$(comma)executorch$(comma)imagenet$(comma)peers
 
 $(VENV)/.runtimes: $(VENV)/.base
 	$(call install,.[$(runtimes_extras)],the other runtimes)

@@ -76,7 +76,8 @@ class Builder:
             set()
         )  # values that nodes of ``failures`` would make, and their heirs
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
-        self._stored: dict[tuple[str, int], Node] = {}
+        # The value is kept beside its node: of one that is gone, another could have the id.
+        self._stored: dict[tuple[str, int], tuple[Value, Node]] = {}
 
     def add_input(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
         """Add an input of the network, ``[N, *shape]``."""
@@ -203,8 +204,8 @@ class Builder:
             return value.node
         key = (value.name, id(value.probes[0]))
         if key not in self._stored:
-            self._stored[key] = self._store(value, path)
-        return self._stored[key]
+            self._stored[key] = (value, self._store(value, path))
+        return self._stored[key][1]
 
     def _store(self, value: Value, path: str) -> Node:
         if value.is_constant:

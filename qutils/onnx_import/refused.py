@@ -73,6 +73,7 @@ def _advice(path: Path, model: ModelProto, cut: Cut) -> str:
         part = path.with_name(f"{path.stem}_part.onnx")
         return (
             "Quantize the part after: onnx.utils.extract_model("
-            f"{str(path)!r}, {str(part)!r}, {list(cut.after)}, {ends})."
+            f"{str(path)!r}, {str(part)!r}, {list(cut.after)}, {ends}, "
+            "check_model=False)."
         )
     return "Quantize the model that the file was exported from."

@@ -76,14 +76,7 @@ def _crops(
     if wanted is None and auto.startswith("SAME"):
         wanted = [side * s for side, s in zip(call.sides(), stride, strict=True)]
     if wanted is None:
-        return (
-            ([0] * len(kernel),) * 2
-            if auto == "VALID"
-            else (
-                pads[: len(kernel)],
-                pads[len(kernel) :],
-            )
-        )
+        return (zeros, zeros) if auto == "VALID" else (pads[: len(kernel)], pads[len(kernel) :])
     extra = call.attribute("output_padding", zeros)
     total = [
         s * (side - 1) + e + (k - 1) * d + 1 - out
@@ -91,7 +84,10 @@ def _crops(
             call.sides(), kernel, stride, dilation, extra, wanted[-len(kernel) :], strict=True
         )
     ]
-    half = [max(t, 0) // 2 for t in total]
+    if min(total) < 0 and call.attribute("output_shape") is not None:
+        raise call.refuse(f"output_shape={wanted} is larger than what it computes")
+    total = [max(t, 0) for t in total]  # as ONNX Runtime has it
+    half = [t // 2 for t in total]
     rest = [t - h for t, h in zip(total, half, strict=True)]
     return (half, rest) if auto == "SAME_UPPER" else (rest, half)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -66,8 +65,6 @@ def test_an_onnx_file_says_the_size_of_its_pictures(quantize, pictures):
     export_float(net, (3, 10, 12), Path("net.onnx"))
     look = preprocessing_of("net.onnx")
     assert look == Preprocessing((10, 12), mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    if importlib.util.find_spec("onnx2torch") is None:
-        pytest.skip("onnx2torch is not installed (extra import)")
     result = quantize("net.onnx", "out.onnx", "--data", "pictures")
     assert result.exit_code == 0, result.output
     assert "short side 14, centre 10x12" in result.stdout
