@@ -13,13 +13,10 @@ if TYPE_CHECKING:
 #: Longest time [ms] to wait for an answer; the page itself speaks up after 8 seconds.
 PATIENCE = 60_000
 # Waits for a change of the page: to ask in every frame would have the browser paint every frame.
-_SETTLE = """(root, [patience, label]) => new Promise((done, failed) => {
-  const input = [...root.querySelectorAll(".controls input, .controls select")]
-    .find((each) => each.getAttribute("aria-label") === label);
+_SETTLE = """(root, patience) => new Promise((done, failed) => {
   const settled = () => root.dataset.shown !== undefined && (root.dataset.request === undefined ||
     Number(root.dataset.shown) >= Number(root.dataset.request));
-  const at = () => (input ? Number(input.value) : -1);
-  const end = () => (watch.disconnect(), clearTimeout(timer), done(at()));
+  const end = () => (watch.disconnect(), clearTimeout(timer), done());
   const late = () => (watch.disconnect(), failed(new Error(`no answer within ${patience} ms`)));
   const watch = new MutationObserver(() => settled() && end());
   const timer = setTimeout(late, patience);
@@ -114,6 +111,8 @@ class Explored:
     def go(self, control: Shown, index: int) -> None:
         """Move to an option by keyboard, from the nearer end if that is nearer than where it is.
 
+        The keys follow one another as in a drag; the picture answers the last one, at least.
+
         Raises:
             QutilsError: a key did not move the control.
         """
@@ -124,10 +123,11 @@ class Explored:
                 now = self._moved(control, name, now)
         while now != index:
             now = self._moved(control, key(control, index > now), now)
+        self.settle()
 
     def _moved(self, control: Shown, name: str, before: int) -> int:
         self.page.keyboard.press(name)
-        if (now := self.settle(control)) == before:
+        if (now := self.at(control)) == before:
             raise QutilsError(f"{self.title}: {name} does not move {control.label!r} from {now}")
         return now
 
@@ -136,9 +136,9 @@ class Explored:
         self.page.keyboard.press(key(control, forward))
         self.settle()
 
-    def settle(self, control: Shown | None = None) -> int:
-        """Wait until the picture answers the last move; return where ``control`` is, -1 without."""
-        return int(self.root.evaluate(_SETTLE, [PATIENCE, control.label if control else None]))
+    def settle(self) -> None:
+        """Wait until the picture answers the last move."""
+        self.root.evaluate(_SETTLE, PATIENCE)
 
     def seen(self) -> Seen:
         """All that is shown, asked for at once."""

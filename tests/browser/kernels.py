@@ -35,6 +35,8 @@ from qutils.files import ROOT
 #: Content of ``jupyter_server_config.py`` for a JupyterLab whose kernels are forked.
 SETTINGS = "from tests.browser import kernels\n\nkernels.use()\n"
 NAME = "tests-forked"
+#: The notebook in which what is painted ahead and what is moved have to get along.
+AHEAD = "02_observers.ipynb"
 MODULE = "tests.browser.kernels"
 #: Imported beforehand, and what the first picture of an explorer imports.
 STATEMENTS = (
@@ -43,6 +45,7 @@ STATEMENTS = (
     "import anywidget, pandas, matplotlib.pyplot",
     "import qutils.bench, qutils.runtimes, qutils.widgets.registry",
     "from qutils.widgets.affine import AffineExplorer as A; a = A(); a.picture(a.view(bits=4))",
+    "from matplotlib.font_manager import _get_font; _get_font.cache_clear()",  # open files
 )
 
 
@@ -120,6 +123,17 @@ def forked(server: int) -> list[psutil.Process]:
     return [kernel for process in forking for kernel in process.children()]
 
 
+def paint_ahead_in(notebook: str) -> None:
+    """Have no kernel but that of one notebook paint ahead while nothing moves.
+
+    With tests, which think about each answer, that is much of what kernels compute.
+    """
+    from qutils.widgets import ahead
+
+    if Path(os.environ.get("JPY_SESSION_NAME", "")).name != notebook:
+        ahead.PAUSE = 3600.0
+
+
 def look_after_each_reply() -> None:
     """Have this process's kernel look for requests that came while it sent a reply.
 
@@ -159,6 +173,7 @@ def main() -> None:
     os.chdir(order["cwd"])
     sys.argv = [*order["arguments"], f"--IPKernelApp.parent_handle={os.getppid()}"]
     forkserver.keep_to_threads()
+    paint_ahead_in(AHEAD)
     with suppress(ImportError, AttributeError):  # of another version, which may do without
         look_after_each_reply()
     forked_kernel.become_kernel()

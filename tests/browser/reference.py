@@ -21,7 +21,7 @@ from qutils.widgets import Control, Explorer, Value
 from qutils.widgets.frames import offered
 from qutils.widgets.view import View
 
-SAMPLES = 4  # options of a control that are compared; the steps between are waited for
+SAMPLES = 4  # options of a control that are compared; the keys between are not waited for
 #: Options of which none is left out.
 FEW = 5
 LONG = 20  # options of a menu of which the first few and the last are compared
