@@ -31,12 +31,23 @@ settings.register_profile("nightly", deadline=None, max_examples=300)
 NIGHTLY = os.environ.get("QUTILS_NIGHTLY") == "1"
 settings.load_profile("nightly" if NIGHTLY else "lab")
 
-#: Files that take longest, so that no worker is left alone with one of them at the end.
+#: What takes longest, so that no worker is left alone with one of them at the end.
 FIRST = (
     "tests/browser",
     "tests/unit/detection",
-    "tests/unit/experiments/study",
+    "tests/unit/widgets",
+    "tests/unit/experiments",
+    "tests/notebooks",
     "tests/unit/export",
+    "tests/unit/runtimes",
+)
+#: Folders whose files one worker runs, as they share servers, processes, networks or explorers.
+TOGETHER = (
+    "tests/browser/",
+    "tests/notebooks/",
+    "tests/unit/detection/",
+    "tests/unit/experiments/",
+    "tests/unit/widgets/",
 )
 _began = time.time()
 _seconds: dict[str, float] = defaultdict(float)  # by test file
@@ -100,16 +111,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One worker for each file, as ``--dist loadfile`` has it, but one for all browser tests.
-
-    They share the servers, the browser and what the notebooks have to show.
-    """
+    """One worker for each file, as ``--dist loadfile`` has it, or for a folder of ``TOGETHER``."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file: str = super()._split_scope(nodeid)
-            return "tests/browser" if file.startswith("tests/browser/") else file
+            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
     return ByFile(config, log)
 

@@ -12,9 +12,17 @@ if TYPE_CHECKING:
 
 #: Longest time [ms] to wait for an answer; the page itself speaks up after 8 seconds.
 PATIENCE = 60_000
-_SETTLED = """root => root.dataset.shown !== undefined &&
-  (root.dataset.request === undefined || Number(root.dataset.shown) >= Number(root.dataset.request))
-"""
+# Waits for a change of the page: to ask in every frame would have the browser paint every frame.
+_SETTLE = """(root, patience) => new Promise((done, failed) => {
+  const settled = () => root.dataset.shown !== undefined && (root.dataset.request === undefined ||
+    Number(root.dataset.shown) >= Number(root.dataset.request));
+  const end = () => (watch.disconnect(), clearTimeout(timer), done());
+  const late = () => (watch.disconnect(), failed(new Error(`no answer within ${patience} ms`)));
+  const watch = new MutationObserver(() => settled() && end());
+  const timer = setTimeout(late, patience);
+  watch.observe(root, {attributes: true, attributeFilter: ["data-shown", "data-request"]});
+  if (settled()) end();
+})"""
 _PIXELS = """async root => {
   const image = root.querySelector("figure img");
   await image.decode();
@@ -27,6 +35,18 @@ _PIXELS = """async root => {
 }"""
 _FACTS = """root => Object.fromEntries(
   [...root.querySelectorAll("[data-fact]")].map((dd) => [dd.dataset.fact, dd.textContent]))"""
+_SEEN = f"""async root => {{
+  const problem = root.querySelector(".problem");
+  return {{
+    setting: [...root.querySelectorAll(".controls input, .controls select")]
+      .map((input) => Number(input.value)),
+    problem: problem.checkVisibility({{visibilityProperty: true}}) ? problem.innerText : "",
+    facts: ({_FACTS})(root),
+    note: root.querySelector(".note")?.textContent ?? "",
+    alt: root.querySelector("figure img").getAttribute("alt") ?? "",
+    pixels: await ({_PIXELS})(root),
+  }};
+}}"""
 _CONTROLS = """root => [...root.querySelectorAll(".controls label")].map((label) => {
   const input = label.querySelector("input, select");
   const count = input.tagName === "SELECT" ? input.options.length : Number(input.max) + 1;
@@ -41,6 +61,18 @@ class Shown:
     label: str
     menu: bool
     count: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an explorer shows at a setting: see the methods of ``Explored`` of the same names."""
+
+    setting: list[int]
+    problem: str
+    facts: dict[str, str]
+    note: str
+    alt: str
+    pixels: str
 
 
 class Explored:
@@ -79,6 +111,8 @@ class Explored:
     def go(self, control: Shown, index: int) -> None:
         """Move to an option by keyboard, from the nearer end if that is nearer than where it is.
 
+        The keys follow one another as in a drag; the picture answers the last one, at least.
+
         Raises:
             QutilsError: a key did not move the control.
         """
@@ -89,10 +123,10 @@ class Explored:
                 now = self._moved(control, name, now)
         while now != index:
             now = self._moved(control, key(control, index > now), now)
+        self.settle()
 
     def _moved(self, control: Shown, name: str, before: int) -> int:
         self.page.keyboard.press(name)
-        self.settle()
         if (now := self.at(control)) == before:
             raise QutilsError(f"{self.title}: {name} does not move {control.label!r} from {now}")
         return now
@@ -104,8 +138,11 @@ class Explored:
 
     def settle(self) -> None:
         """Wait until the picture answers the last move."""
-        handle = self.root.element_handle()
-        self.page.wait_for_function(_SETTLED, arg=handle, timeout=PATIENCE)
+        self.root.evaluate(_SETTLE, PATIENCE)
+
+    def seen(self) -> Seen:
+        """All that is shown, asked for at once."""
+        return Seen(**self.root.evaluate(_SEEN))
 
     def facts(self) -> dict[str, str]:
         """Text of each number by its name."""

@@ -67,8 +67,8 @@ def _changes(page: Explored, control: Shown, reference: Reference) -> bool:
     """Walk through samples of the options and back; whether what is shown changed."""
     start, shown = page.at(control), set()
     for _ in walk(page, control):
-        compare(page, reference)
-        shown.add(page.pixels() + str(page.facts()) + page.note())
+        seen = compare(page, reference)
+        shown.add(seen.pixels + str(seen.facts) + seen.note)
     page.go(control, start)
     compare(page, reference)
     return len(shown) > 1

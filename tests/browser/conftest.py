@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from qutils.experiments.parameters import parse_parameters
 from qutils.experiments.site import tutorial_notebooks
 from qutils.files import ROOT
 from qutils.serve import Served, serving
+from tests.browser import kernels
 
 TUTORIAL = tutorial_notebooks()
 #: Those with something to drag.
@@ -74,8 +76,16 @@ def settings_in(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def lab(browser: Browser, copies: Path, private: dict[str, str]) -> Iterator[Served]:
-    with serving("lab", copies / "toy.ipynb", extra=private) as served:
+def lab(
+    browser: Browser, copies: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """JupyterLab whose kernels are forked: they need not import torch one by one."""
+    settings = settings_in(tmp_path_factory.mktemp("jupyter_lab"))
+    folder = Path(settings["JUPYTER_CONFIG_DIR"])
+    folder.mkdir()
+    if sys.platform == "linux":
+        (folder / "jupyter_server_config.py").write_text(kernels.SETTINGS)
+    with serving("lab", copies / "toy.ipynb", extra=settings) as served:
         yield served
 
 

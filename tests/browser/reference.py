@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from unittest import mock
@@ -16,12 +16,12 @@ import nbformat
 from PIL import Image
 
 from qutils import widgets
-from qutils.browser.explored import Explored, Shown
+from qutils.browser.explored import Explored, Seen, Shown
 from qutils.widgets import Control, Explorer, Value
 from qutils.widgets.frames import offered
 from qutils.widgets.view import View
 
-SAMPLES = 4  # options of a control that are compared; the steps between are waited for
+SAMPLES = 4  # options of a control that are compared; the keys between are not waited for
 #: Options of which none is left out.
 FEW = 5
 LONG = 20  # options of a menu of which the first few and the last are compared
@@ -34,6 +34,7 @@ class Reference:
     explorer: Explorer
     start: dict[str, Value]
     framed: bool = False
+    known: dict[tuple[int, ...], Seen] = field(default_factory=dict, compare=False)
 
     @property
     def controls(self) -> list[Control]:
@@ -44,6 +45,15 @@ class Reference:
         """Index of the option that each control has to start at."""
         wanted = [(control, self.start[control.name]) for control in self.controls]
         return [c.options.index(v if v in c.options else c.default) for c, v in wanted]
+
+    def expected(self, indices: list[int]) -> Seen:
+        """What the page has to show at a setting, computed once."""
+        place = (self.framed, *indices)
+        if place not in self.known:
+            view = self.view(indices)
+            facts = {fact.name: fact.text for fact in view.facts}
+            self.known[place] = Seen(indices, "", facts, view.note, view.alt, self.pixels(view))
+        return self.known[place]
 
     def view(self, indices: list[int]) -> View:
         """What a setting of the page has to show."""
@@ -80,16 +90,17 @@ def shown_by(notebook: Path) -> tuple[Reference, ...]:
     return tuple(found)
 
 
-def compare(page: Explored, reference: Reference) -> int:
-    """Assert that a page shows the reference's numbers, words and pixels; returns how many."""
-    view = reference.view(page.setting())
-    where = (page.title, page.setting())
-    assert page.problem() == "", where
-    assert page.facts() == {fact.name: fact.text for fact in view.facts}, where
-    assert page.note() == view.note, where
-    assert page.alt() == view.alt, where
-    assert page.pixels() == reference.pixels(view), where
-    return len(view.facts)
+def compare(page: Explored, reference: Reference) -> Seen:
+    """Assert that a page shows the reference's numbers, words and pixels; return what it shows."""
+    seen = page.seen()
+    expected = reference.expected(seen.setting)
+    where = (page.title, seen.setting)
+    assert seen.problem == "", where
+    assert seen.facts == expected.facts, where
+    assert seen.note == expected.note, where
+    assert seen.alt == expected.alt, where
+    assert seen.pixels == expected.pixels, where
+    return seen
 
 
 def matches(page: Explored, reference: Reference) -> None:

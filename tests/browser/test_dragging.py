@@ -18,6 +18,7 @@ from qutils.browser.notebooks import open_in_lab
 from qutils.errors import QutilsError
 from qutils.serve import Served, serving
 from tests.browser.conftest import settings_in
+from tests.browser.kernels import forked
 from tests.unit.widgets.toy import Toy
 
 PRESSES = 30
@@ -98,6 +99,8 @@ def test_what_a_dialog_says_is_told_when_a_notebook_does_not_begin(
 
 
 def kill_kernels(served: Served) -> None:
-    for process in served.kernels():
+    running = [*served.kernels(), *forked(served.process.pid)]
+    assert running
+    for process in running:
         process.kill()
         psutil.wait_procs([process], timeout=10)
