@@ -31,6 +31,7 @@ from qutils.export import export, export_float
 from qutils.files import atomic_path
 from qutils.graph.capture import check_tensors
 from qutils.graph.signature import named_outputs
+from qutils.graph.wrappers import check_arguments
 from qutils.ptq import METHODS
 from qutils.qat import default_rate, finetune
 from qutils.simulate import SimulatedModel
@@ -136,6 +137,8 @@ def _outputs(
 ) -> Tensor | dict[str, Tensor]:
     """What the float model makes of some inputs: one tensor, or several by name."""
     check_tensors(model)
+    if isinstance(x, NamedSamples):
+        check_arguments(model, x.tensors)
     try:
         with torch.no_grad():
             outputs = named_outputs(run_on(model, x))

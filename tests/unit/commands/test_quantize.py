@@ -206,7 +206,11 @@ def test_it_says_how_to_run_the_file(quantize):
         (["nets.py:tini", "o.onnx", "--data", "data.npz"], 2, "did you mean 'tiny'?"),
         (["nets.py:number", "o.onnx", "--data", "data.npz"], 2, "is a int"),
         (["nets.py:needs", "o.onnx", "--data", "data.npz"], 2, "without arguments"),
-        (["nets.py:Pair", "o.onnx", "--data", "data.npz"], 2, "returns a tuple"),
+        (
+            ["nets.py:Pair", "o.onnx", "--data", "data.npz"],
+            2,
+            "returns output_0, output_1, and labels",
+        ),
         (["nets.py:Sick", "o.onnx", "--data", "data.npz"], 2, "0.weight holds NaN"),
         (["nets.py:Half", "o.onnx", "--data", "data.npz"], 2, "0.weight is torch.float16"),
         (["nets.py:Sine", "o.onnx", "--data", "data.npz", "--strict"], 1, "aten.sin in module"),

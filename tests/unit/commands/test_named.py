@@ -1,0 +1,131 @@
+"""``qutils quantize`` on networks with several inputs, and on token ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from qutils import runtimes
+from qutils.commands.named import NamedSamples, named_samples
+from qutils.errors import InvalidInputError
+
+READERS = """
+import torch
+from torch import nn
+
+class Reader(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.norm = nn.Embedding(20, 8), nn.LayerNorm(8)
+        self.mix, self.score = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, ids, mask):
+        states = self.norm(self.mix(self.words(ids))) * mask.unsqueeze(-1)
+        return {"states": states, "score": self.score(states.mean(1))}
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.head = nn.Embedding(20, 8), nn.Linear(8, 3)
+
+    def forward(self, ids):
+        return self.head(self.words(ids).mean(1))
+"""
+
+
+@pytest.fixture
+def texts(folder):
+    random = np.random.default_rng(0)
+    (folder / "readers.py").write_text(READERS)
+    ids, mask = random.integers(0, 20, (60, 6)), np.ones((60, 6), np.float32)
+    np.savez(folder / "two.npz", ids=ids, mask=mask)
+    np.savez(folder / "ids.npz", inputs=ids.astype(np.int32), labels=random.integers(0, 3, 60))
+    return folder
+
+
+def test_arrays_go_to_the_arguments_they_are_named_for(texts, quantize):
+    result = quantize("readers.py:Reader", "net.onnx", "--data", "two.npz")
+    assert result.exit_code == 0, result.output
+    assert "data: two.npz (60 inputs, 12 of them held back to score); ids [N, 6], mask [N, 6]" in (
+        result.stdout
+    )
+    for output in ("states", "score"):
+        for pair in ("float to simulated", "float to integer", "simulated to integer"):
+            assert f"SQNR of {output}, {pair}: " in result.stdout
+    assert "same prediction" not in result.stdout  # states are no classes
+    assert set(runtimes.load("net.onnx").inputs) == {"ids", "mask"}
+
+
+def test_token_ids_called_inputs_go_to_the_only_argument(texts, quantize):
+    result = quantize("readers.py:Tokens", "net.onnx", "--data", "ids.npz")
+    assert result.exit_code == 0, result.output
+    assert "top-1 of W8A8, integer (onnxruntime): " in result.stdout
+    assert list(runtimes.load("net.onnx").inputs) == ["ids"]
+
+
+def test_an_onnx_file_of_several_inputs_is_read(texts, quantize):
+    assert quantize("readers.py:Reader", "int8.onnx", "--data", "two.npz").exit_code == 0
+    from qutils.calibration import observe
+    from qutils.commands.models import read_model
+    from qutils.export import export_float
+
+    model = read_model("readers.py:Reader")
+    with np.load("two.npz") as data:
+        samples = {name: torch.from_numpy(data[name]) for name in data}
+    captured = observe(model, samples).captured
+    export_float(captured.module, captured.signature, Path("float.onnx"))
+    result = quantize("float.onnx", "again.onnx", "--data", "two.npz")
+    assert result.exit_code == 0, result.output
+    assert "imported: outputs differ" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["readers.py:Reader", "net.onnx", "--data", "ids.npz"],
+            "missing a required argument: 'mask'",
+        ),
+        (["readers.py:Reader", "net.tflite", "--data", "two.npz"], "Use target onnxruntime"),
+        (
+            ["readers.py:Reader", "--simulate-only", "--data", "two.npz", "--qat-epochs", "1"],
+            "need one",
+        ),
+    ],
+    ids=["missing", "target", "training"],
+)
+def test_what_does_not_fit_is_refused(words, message, texts, quantize):
+    before = sorted(texts.iterdir())
+    result = quantize(*words)
+    assert result.exit_code in (1, 2)
+    assert message in result.output
+    assert [p for p in sorted(texts.iterdir()) if p.name != "__pycache__"] == before
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": np.zeros((3, 2)), "b": np.zeros((2, 2))}, r"different lengths.*a \[3, 2\], b \[2"),
+        ({"a": np.zeros((0, 2)), "b": np.zeros((0, 2))}, "or empty ones"),
+        ({"a": np.zeros((3, 2)), "b": np.array(1.0)}, r"b \[\]"),
+        ({"a": np.full((3, 2), np.nan), "b": np.zeros((3, 2))}, "NaN or Inf in 'a'"),
+        ({"a": np.array(["x", "y"]), "b": np.zeros(2)}, "in 'a'. Give floats, integers or bool"),
+    ],
+    ids=["unequal", "empty", "number", "nan", "text"],
+)
+def test_arrays_that_are_no_samples(arrays, message):
+    with pytest.raises(InvalidInputError, match=message):
+        named_samples(arrays, Path("data.npz"))
+
+
+def test_samples_are_cut_like_one_tensor():
+    samples = NamedSamples({"a": torch.arange(100), "b": torch.zeros(100, 2)})
+    assert len(samples) == 100
+    assert len(samples[:3]) == 3
+    assert samples[torch.tensor([5, 7])].tensors["a"].tolist() == [5, 7]
+    assert [len(batch["a"]) for batch in samples] == [64, 36]
