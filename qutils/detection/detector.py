@@ -83,6 +83,7 @@ class Decode(nn.Module):
 
     middles: Tensor  # [2, A], pixels or shares
     scale: Tensor  # [2, A]: one stride, in the same unit
+    half_scale: Tensor  # [2, A]: half of it
     numbers: Tensor  # [1, bins, 1, 1]
 
     def __init__(
@@ -101,6 +102,7 @@ class Decode(nn.Module):
             scale.append(torch.full_like(places, stride) / unit)
         self.register_buffer("middles", torch.cat(middles, 1).float())
         self.register_buffer("scale", torch.cat(scale, 1).float())
+        self.register_buffer("half_scale", 0.5 * self.scale)
         self.register_buffer("numbers", torch.arange(bins).float().view(1, -1, 1, 1))
         self.bins = bins
 
@@ -110,7 +112,7 @@ class Decode(nn.Module):
             spread = torch.unflatten(sides, 1, (4, self.bins)).transpose(1, 2)  # [N, bins, 4, A]
             sides = F.conv2d(spread.softmax(1), self.numbers).squeeze(1)  # [N, 4, A]
         before, behind = sides[:, :2], sides[:, 2:]
-        centre = self.middles + (behind - before) * (0.5 * self.scale)
+        centre = self.middles + (behind - before) * self.half_scale
         size = (before + behind) * self.scale
         logits = torch.cat([score.flatten(2) for score in scores], 2)
         return torch.cat([centre, size, logits.sigmoid()], 1)

@@ -129,20 +129,12 @@ class Pair(Collects):
 
 
 @pytest.mark.parametrize("kind", [Keyword, Pair])
-def test_a_signature_that_does_not_take_one_tensor_says_how_to_wrap_it(kind):
-    message = r"its forward does not take one tensor alone \(.*argument.*\)\. Wrap it in a module"
+def test_a_signature_that_does_not_take_one_tensor_says_how_to_give_its_inputs(kind):
+    message = r"\.forward takes x.*, got one tensor alone \(.*argument.*\)\. Give dicts of tensors"
     with pytest.raises(UnsupportedError, match=message):
         capture(kind(), X)
-
-    class Fixed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = kind()
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.inner(x=x) if kind is Keyword else self.inner(x, torch.zeros(1))
-
-    assert capture(Fixed(), X).input_shape == (3, 8, 8)
+    named = {"x": X} if kind is Keyword else {"x": X, "y": torch.zeros(2, 4, 8, 8)}
+    assert capture(kind(), named).signature.names == tuple(named)
 
 
 @pytest.mark.parametrize(
