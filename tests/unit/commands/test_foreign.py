@@ -48,11 +48,13 @@ def test_the_command_for_torchscript_works(tmp_path, monkeypatch):
 def test_the_way_for_weights_works(tmp_path, monkeypatch, quantize):
     monkeypatch.chdir(tmp_path)
     source = "from torch import nn\ndef net():\n    return nn.Sequential(nn.Conv2d(3, 4, 3))\n"
-    (tmp_path / "nets.py").write_text(source)
+    (tmp_path / "weightless.py").write_text(source)
     torch.save(nn.Sequential(nn.Conv2d(3, 4, 3)).state_dict(), "net.pth")
     np.savez("x.npz", inputs=np.random.default_rng(0).random((9, 3, 8, 8), np.float32))
     assert "Name the module as well: path/to/file.py:NAME --weights net.pth" in str(
         foreign("net.pth")
     )
-    result = quantize("nets.py:net", "--weights", "net.pth", "--data", "x.npz", "--simulate-only")
+    result = quantize(
+        "weightless.py:net", "--weights", "net.pth", "--data", "x.npz", "--simulate-only"
+    )
     assert result.exit_code == 0, result.output
