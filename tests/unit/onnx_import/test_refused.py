@@ -202,6 +202,7 @@ def test_the_tolerance_follows_the_spread_of_onnx_runtime(path, monkeypatch):
     monkeypatch.setattr(proof.Reference, "run", shifted)
     imported = import_onnx(path)
     assert imported.proof.spread == pytest.approx(3e-3, rel=0.01)
+    assert imported.notes == ("ONNX Runtime's own, unoptimized and optimized, by 3.0e-03",)
     assert imported.proof.tolerance == pytest.approx(1.2e-2, rel=0.01)
     monkeypatch.setattr(load, "absorb_biases", lambda module: [wrong(module) for _ in range(2)])
     with pytest.raises(q.UnsupportedError, match=r"allowed is 0\.012"):
