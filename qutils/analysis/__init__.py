@@ -19,6 +19,7 @@ from qutils.analysis.sensitivity import PARTS, LayerSensitivity, layers_of, sens
 from qutils.analysis.size import EstimatedSize, estimated_size
 from qutils.analysis.specimens import SPECIMENS, Specimen
 from qutils.analysis.sqnr import DB_PER_BIT, decibels, predicted_sqnr_db, sqnr_db
+from qutils.analysis.verify import Verification, verify
 
 __all__ = [
     "DB_PER_BIT",
@@ -37,6 +38,7 @@ __all__ = [
     "Ranges",
     "Saturation",
     "Specimen",
+    "Verification",
     "compare_layers",
     "compare_observers",
     "decibels",
@@ -57,4 +59,5 @@ __all__ = [
     "sqnr_db",
     "sqnr_of_rows",
     "unpack",
+    "verify",
 ]

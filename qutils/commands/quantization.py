@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from qutils import bench, checkpoint, runtimes, zoo
+from qutils.analysis import verify
 from qutils.calibration import observe
 from qutils.commands import summary
 from qutils.commands.look import NATURAL, look_of
@@ -37,6 +38,7 @@ from qutils.qat import default_rate, finetune
 from qutils.simulate import SimulatedModel
 
 _BATCH = 128
+_VERIFIED = 8  # inputs on which the file is compared layer by layer
 _EXAMPLES = 32  # inputs on which an ONNX file is compared with ONNX Runtime
 _REFINED = {f"ptq-{name}": method for name, method in METHODS.items()}
 
@@ -236,6 +238,8 @@ def _exported(
         models = _models(model, sim) | {summary.INTEGER: runtime.run}
         scores = summary.score(models, material.test)
         lines = summary.score_lines(scores, request.recipe.label, request.target, runtime.execution)
+        if isinstance(x := material.calibration[:_VERIFIED], Tensor):
+            lines.append(str(verify(sim, runtime, x, request.target)))
         lines += _sizes(sim, Path(folder) / "float.onnx", file)
         executed = runtime.kernels().most_common()
     lines.append(f"executes: {', '.join(f'{count} {op}' for op, count in executed)}")

@@ -39,6 +39,7 @@ def test_own_model_becomes_an_integer_file(quantize):
     assert percent("same prediction, simulated and integer", text) == 100
     assert re.search(r"weights: FP32 192 bytes, INT8 48 bytes \(0.250\)", text)
     assert "QLinearConv" in text
+    assert "The file computes what was simulated; file and simulation: " in text
     assert "Wrote old.onnx" in text
     assert "scoring" in result.stderr
     with np.load("data.npz") as data:  # the accuracy told is that of the file

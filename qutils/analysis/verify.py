@@ -1,0 +1,112 @@
+"""Verify a written file: run it beside the simulation, and name the first layer that differs.
+
+Two executions that differ in the last bit of a float round some values to another integer, and
+every quantizer after that spreads it. A small difference at the output is therefore no fault; a
+layer that computes otherwise **from the same inputs** is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from qutils.analysis.parity import Executor, LayerParity, parity
+from qutils.analysis.sqnr import decibels
+from qutils.errors import InvalidInputError
+from qutils.integer import IntegerReference
+from qutils.simulate import SimulatedModel
+
+#: The file may differ from the simulation by this much less than quantization costs [dB].
+MARGIN_DB = 10.0
+#: A layer differs if its integers do in more places than this [percent], or by more than one step.
+SHARE = 2.0
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A file beside the simulation it was exported from, on ``samples`` samples.
+
+    ``quantization_db`` is the SQNR of the simulation against the float network, ``file_db`` that of
+    the file against the simulation; ``first`` is the first diverging layer, if a layer differs by
+    itself and the runtime shows its layers.
+    """
+
+    name: str
+    samples: int
+    quantization_db: float
+    file_db: float
+    first: LayerParity | None = None
+    layers: int = 0  # that were compared
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file's difference is at least 10 dB below the quantization error."""
+        return self.file_db >= self.quantization_db + MARGIN_DB
+
+    def __str__(self) -> str:
+        measured = (
+            f"file and simulation: {self.file_db:.1f} dB on {self.samples} samples ({self.name}); "
+            f"float and simulation: {self.quantization_db:.1f} dB."
+        )
+        if self.first is not None:
+            own = self.first.own
+            return (
+                f"First diverging layer: {self.first.layer} ({self.first.op}), "
+                f"{100 - own.share:.2f} % of its values differ, by up to {own.largest} steps; "
+                f"{measured}"
+            )
+        if self.passed:
+            return f"The file computes what was simulated; {measured}"
+        if not self.layers:
+            return f"The file differs, and this runtime shows no layers to compare; {measured}"
+        return f"No layer differs by itself, differences in rounding add up; {measured}"
+
+
+@torch.no_grad()
+def verify(sim: SimulatedModel, executor: Executor, x: Tensor, name: str = "file") -> Verification:
+    """Run a file on a few samples and compare it with the simulation.
+
+    Layers are compared one by one only if the outputs differ by more than 10 dB below the
+    quantization error.
+
+    Args:
+        executor: ``qutils.runtimes.load(file)``.
+        x: samples ``[N, ...]``, calibration data for instance.
+
+    Raises:
+        InvalidInputError: no samples, or outputs of another shape.
+
+    >>> from qutils.analysis.parity import Simulation
+    >>> from qutils.calibration import calibrate
+    >>> x = torch.rand(8, 4)
+    >>> sim = calibrate(torch.nn.Sequential(torch.nn.Linear(4, 2)), x)
+    >>> verify(sim, Simulation(sim), x).passed
+    True
+    """
+    if not len(x):
+        raise InvalidInputError("There is nothing to compare. Give at least one sample.")
+    simulated = sim(x)
+    got = torch.as_tensor(executor.run(x.numpy()))
+    if got.shape != simulated.shape:
+        raise InvalidInputError(
+            f"{name} returns {list(got.shape)}, the simulation {list(simulated.shape)}. Compare a "
+            "file with the model that it was exported from."
+        )
+    wanted = sim.captured.module(x)
+    found = Verification(name, len(x), _db(wanted, simulated), _db(simulated, got))
+    if found.passed:
+        return found
+    layers = parity(IntegerReference(sim), executor, [x], name).layers
+    first = next((layer for layer in layers if _differs(layer)), None)
+    return replace(found, first=first, layers=len(layers))
+
+
+def _differs(layer: LayerParity) -> bool:
+    return 100 - layer.own.share > SHARE or layer.own.largest > 1
+
+
+def _db(wanted: Tensor, got: Tensor) -> float:
+    exact = wanted.double()
+    return decibels(float(exact.square().sum()), float((exact - got).square().sum()))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from qutils.analysis import verify
+from qutils.analysis.parity import Simulation
+from qutils.errors import InvalidInputError
+from qutils.export import export
+from qutils.runtimes import load
+from qutils.schemes import Recipe
+from tests.unit.graph.networks import NETWORKS, observed
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A small network, its file, and a function that loads the file with one weight changed."""
+    sim = observed("ten-lines").simulate(Recipe())
+    path = export(sim, tmp_path / "net.onnx")
+
+    def spoiled(place: int):
+        model = onnx.load(path)
+        weights = [t for t in model.graph.initializer if t.data_type == 3 and len(t.dims) > 1]
+        array = onnx.numpy_helper.to_array(weights[place])
+        weights[place].CopyFrom(onnx.numpy_helper.from_array(-array, weights[place].name))
+        onnx.save(model, tmp_path / "spoiled.onnx")
+        return load(tmp_path / "spoiled.onnx")
+
+    return sim, load(path), spoiled
+
+
+X = NETWORKS["ten-lines"].inputs(8)
+
+
+def test_a_sound_file_passes(exported):
+    sim, runtime, _ = exported
+    found = verify(sim, runtime, X, "onnxruntime")
+    assert found.passed
+    assert found.first is None
+    assert found.file_db > 60 > found.quantization_db > 20
+    assert str(found).startswith("The file computes what was simulated; file and simulation: ")
+
+
+def test_the_simulation_equals_itself(exported):
+    found = verify(exported[0], Simulation(exported[0]), X)
+    assert found.file_db == float("inf")
+
+
+@pytest.mark.parametrize(("place", "layer"), [(0, "0"), (1, "4")])
+def test_the_first_diverging_layer_is_named(place, layer, exported):
+    sim, _, spoiled = exported
+    found = verify(sim, spoiled(place), X, "onnxruntime")
+    assert not found.passed
+    assert found.first is not None
+    assert found.first.layer == layer
+    assert str(found).startswith(f"First diverging layer: {layer} (")
+
+
+def test_no_samples_and_other_shapes_are_refused(exported):
+    sim, runtime, _ = exported
+    with pytest.raises(InvalidInputError, match="nothing to compare. Give at least one sample"):
+        verify(sim, runtime, X[:0])
+
+    class Short(Simulation):
+        def run(self, batch):
+            return np.zeros((len(batch), 3), np.float32)
+
+    with pytest.raises(InvalidInputError, match=r"returns \[8, 3\], the simulation \[8, 10\]"):
+        verify(sim, Short(sim), X)
+
+
+def test_differences_that_add_up_blame_no_layer(exported):
+    class Noisy(Simulation):
+        def run(self, batch):
+            outputs = super().run(batch)
+            return outputs + 0.05 * np.abs(outputs).max()
+
+    sim = exported[0]
+    found = verify(sim, Noisy(sim), X)
+    assert not found.passed
+    assert str(found).startswith("No layer differs by itself, differences in rounding add up; ")
+    assert found.layers > 2
+
+    class Silent(Noisy):
+        def inner(self, batch):
+            return None
+
+    found = verify(sim, Silent(sim), X)
+    assert "this runtime shows no layers to compare" in str(found)
