@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from qutils.analysis.parity import Executor, LayerParity, parity
+from qutils.analysis.parity import Executor, LayerParity, matched, parity
 from qutils.analysis.sqnr import decibels
 from qutils.errors import InvalidInputError
 from qutils.integer import IntegerReference
@@ -39,6 +39,7 @@ class Verification:
     file_db: float
     first: LayerParity | None = None
     layers: int = 0  # that were compared
+    ending_db: float | None = None  # of the output, from the file's own last integers
 
     @property
     def passed(self) -> bool:
@@ -61,6 +62,8 @@ class Verification:
             return f"The file computes what was simulated; {measured}"
         if not self.layers:
             return f"The file differs, and this runtime shows no layers to compare; {measured}"
+        if self.ending_db is not None and self.ending_db < self.quantization_db + MARGIN_DB:
+            return f"What follows the last quantized layer differs; {measured}"
         return f"No layer differs by itself, differences in rounding add up; {measured}"
 
 
@@ -98,9 +101,14 @@ def verify(sim: SimulatedModel, executor: Executor, x: Tensor, name: str = "file
     found = Verification(name, len(x), _db(wanted, simulated), _db(simulated, got))
     if found.passed:
         return found
-    layers = parity(IntegerReference(sim), executor, [x], name).layers
+    reference = IntegerReference(sim)
+    layers = parity(reference, executor, [x], name).layers
     first = next((layer for layer in layers if _differs(layer)), None)
-    return replace(found, first=first, layers=len(layers))
+    own_db = None
+    if layers and first is None:
+        given = dict(matched(reference.integers(x), executor.inner(x.numpy()) or ()))
+        own_db = _db(reference.outputs_from(x, given), got)
+    return replace(found, first=first, layers=len(layers), ending_db=own_db)
 
 
 def _differs(layer: LayerParity) -> bool:

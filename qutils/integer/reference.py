@@ -89,6 +89,15 @@ class IntegerReference:
         )
         return found
 
+    def outputs_from(self, x: Batch, given: Mapping[str, Tensor]) -> Any:
+        """The outputs of one batch, with integers that something else computed, by node.
+
+        Raises: as calling it.
+        """
+        inputs = self.captured.signature.arguments(x)
+        run = _Integers(self.module, self.target.pass_through, self.kernels, given=given)
+        return self.captured.signature.pack(tree_map(_plain, run.run(*inputs)))
+
     @property
     def output_step(self) -> Tensor | None:
         """What one integer more at the output is worth: ``[]``, or ``[O]`` for the last axis.

@@ -21,14 +21,13 @@ SLOW = tuple(name for name in ("executorch", "inductor") if name in INSTALLED)
 
 @torch.no_grad()
 def farthest(module: SideBySide, name: str, folder: Path) -> dict[str, dict[str, float]]:
-    """How far [steps of the result] a file is from each other execution, operator by operator."""
+    """How far [largest steps] a file is from each other execution, operator by operator."""
     x = torch.randn(4, *module.shape)
-    sim = calibrate(module, x, target=name, allow_float=True)
+    sim = calibrate(module, x, target=name)
     path = export(sim, folder / f"net{SUFFIXES[name]}")
     file = module.parts(torch.from_numpy(load(path, name).run(x.numpy())))
     reference = IntegerReference(sim)
-    scales = [float(q.scale) for q in sim.quantizers.values() if q.site.role != "weight"]
-    step = scales[-1]
+    step = max(float(q.scale) for q in sim.quantizers.values() if q.site.role != "weight")
 
     def far(other: Tensor) -> dict[str, float]:
         wanted = module.parts(other)
