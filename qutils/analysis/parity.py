@@ -201,6 +201,15 @@ def parity(
     return Parity(name, count.pictures, agreement, count.output, found_layers, executor.execution)
 
 
+def layer_parity(
+    reference: IntegerReference, executor: Executor, x: Tensor
+) -> tuple[LayerParity, ...]:
+    """Compare the layers of an executor, if it shows them, with the reference's on one batch."""
+    count = _Count()
+    _count_layers(count, reference, executor.inner(x.numpy()), x)
+    return tuple(count.layers.values())
+
+
 def _same(wanted: Tensor, got: Tensor) -> float:
     """How many pictures get the same class; parts of one where it has a class at each place."""
     if wanted.ndim > 1:

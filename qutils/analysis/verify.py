@@ -7,14 +7,17 @@ layer that computes otherwise **from the same inputs** is one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from qutils.analysis.parity import Executor, LayerParity, matched, parity
+from qutils.analysis.parity import Executor, LayerParity, layer_parity, matched
 from qutils.analysis.sqnr import decibels
 from qutils.errors import InvalidInputError
+from qutils.graph.signature import OUTPUT, named_outputs
 from qutils.integer import IntegerReference
 from qutils.simulate import SimulatedModel
 
@@ -90,25 +93,40 @@ def verify(sim: SimulatedModel, executor: Executor, x: Tensor, name: str = "file
     """
     if not len(x):
         raise InvalidInputError("There is nothing to compare. Give at least one sample.")
-    simulated = sim(x)
-    got = torch.as_tensor(executor.run(x.numpy()))
-    if got.shape != simulated.shape:
-        raise InvalidInputError(
-            f"{name} returns {list(got.shape)}, the simulation {list(simulated.shape)}. Compare a "
-            "file with the model that it was exported from."
-        )
-    wanted = sim.captured.module(x)
-    found = Verification(name, len(x), _db(wanted, simulated), _db(simulated, got))
+    simulated, got = named_outputs(sim(x)), _arrays(executor.run(x.numpy()))
+    wanted = named_outputs(sim.captured.signature.pack(sim.captured.module(x)))
+    _check_shapes(got, simulated, name)
+    found = Verification(name, len(x), _worst(wanted, simulated), _worst(simulated, got))
     if found.passed:
         return found
     reference = IntegerReference(sim)
-    layers = parity(reference, executor, [x], name).layers
+    layers = layer_parity(reference, executor, x)
     first = next((layer for layer in layers if _differs(layer)), None)
     own_db = None
     if layers and first is None:
         given = dict(matched(reference.integers(x), executor.inner(x.numpy()) or ()))
-        own_db = _db(reference.outputs_from(x, given), got)
+        own_db = _worst(named_outputs(reference.outputs_from(x, given)), got)
     return replace(found, first=first, layers=len(layers), ending_db=own_db)
+
+
+def _arrays(outputs: Any) -> dict[str, Tensor]:
+    """One array, or several by name, as tensors by name."""
+    named = outputs if isinstance(outputs, Mapping) else {OUTPUT: outputs}
+    return {name: torch.as_tensor(array) for name, array in named.items()}
+
+
+def _check_shapes(got: dict[str, Tensor], simulated: dict[str, Tensor], name: str) -> None:
+    shapes, wanted = ([list(y.shape) for y in each.values()] for each in (got, simulated))
+    if shapes != wanted:
+        raise InvalidInputError(
+            f"{name} returns {', '.join(map(str, shapes))}, the simulation "
+            f"{', '.join(map(str, wanted))}. Compare a file with the model it was exported from."
+        )
+
+
+def _worst(wanted: dict[str, Tensor], got: dict[str, Tensor]) -> float:
+    """The lowest SQNR of the outputs [dB]."""
+    return min(_db(a, b) for a, b in zip(wanted.values(), got.values(), strict=True))
 
 
 def _differs(layer: LayerParity) -> bool:

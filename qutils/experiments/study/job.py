@@ -33,6 +33,7 @@ SOURCES = (
     "qutils.export",
     "qutils.feed",
     "qutils.graph",
+    "qutils.images",
     "qutils.interrupt",
     "qutils.observers",
     "qutils.qat",

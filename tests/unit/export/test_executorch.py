@@ -68,7 +68,7 @@ def test_symmetric_activations_keep_their_relu():
 def test_operators_that_xnnpack_computes_in_float_are_refused():
     model = nn.Sequential(conv(), nn.Sigmoid(), nn.AvgPool2d(2))
     with pytest.raises(UnsupportedError, match=r"aten\.sigmoid.*aten\.avg_pool2d.*executorch"):
-        calibrate(model, torch.randn(4, 3, 8, 8), target="executorch")
+        calibrate(model, torch.randn(4, 3, 8, 8), target="executorch", strict=True)
 
 
 def test_missing_package_names_the_command(monkeypatch, tmp_path):

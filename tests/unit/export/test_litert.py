@@ -119,11 +119,10 @@ def test_everything_runs_in_integers_and_computes_as_the_reference(name, tmp_pat
 
 
 def test_three_axes_in_space_have_no_kernel():
-    mend = (
-        r"aten\.conv3d in module '0'.*on litert: replace them, or keep them in float with allow_f"
-    )
-    with pytest.raises(UnsupportedError, match=mend):
-        observed("volume")
+    network = NETWORKS["volume"]
+    advice = r"aten\.conv3d in module '0'.*on litert\. Replace .*, or leave out strict=True"
+    with pytest.raises(UnsupportedError, match=advice):
+        observe(network.make(), network.inputs(), "litert", strict=True)
 
 
 # What the file holds ------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def apart(sim: SimulatedModel, path: Path, x: Tensor) -> Tensor:
     [
         ("gelu", {"GELU", "TRANSPOSE"}),
         ("hardswish", {"HARD_SWISH", "TRANSPOSE"}),
-        ("attention", {"BATCH_MATMUL"}),
+        ("attention", {"BATCH_MATMUL", "SOFTMAX"}),  # of float scores, for a float product
         ("subtract", {"SUB"}),
     ],
 )

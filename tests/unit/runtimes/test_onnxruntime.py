@@ -138,11 +138,16 @@ def test_unknown_operator_is_named(tmp_path, save):
         OnnxRuntime.load(path)
 
 
-def test_two_inputs_are_refused(tmp_path, save):
+def test_two_inputs_are_given_by_name(tmp_path, save):
     node = helper.make_node("Add", ["a", "b"], ["y"])
     path = save(tmp_path / "m.onnx", [node], {"a": [1], "b": [1]}, ["y"])
-    with pytest.raises(UnsupportedError, match=r"inputs \['a', 'b'\]"):
-        OnnxRuntime.load(path)
+    runtime = OnnxRuntime.load(path)
+    one, two = np.ones(1, np.float32), np.full(1, 2, np.float32)
+    assert runtime.run({"b": two, "a": one}).tolist() == [3]
+    with pytest.raises(InvalidInputError, match="takes a, b, got one ndarray. Give a dict of arr"):
+        runtime.run(one)
+    with pytest.raises(UnsupportedError, match="takes a, b: one input was expected"):
+        _ = runtime.input_shape
 
 
 @pytest.mark.parametrize(
