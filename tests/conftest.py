@@ -100,6 +100,16 @@ def forking(beside: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(process, "Launcher", lambda: beside.launcher)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[Any]:
+    """Fail on test files that cannot be imported: doctest only skips them, tests and all."""
+    report = yield
+    is_test = "tests" in collector.path.relative_to(collector.config.rootpath).parts
+    if is_test and report.skipped and "unable to import module" in str(report.longrepr):
+        report.outcome = "failed"
+    return report
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slowest files; skip what belongs to the nightly run."""
     place = {name: index for index, name in enumerate(FIRST)}

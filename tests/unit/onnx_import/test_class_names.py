@@ -10,7 +10,6 @@ from torch import nn
 from qutils.commands.models import class_names as names_of_model
 from qutils.export import export_float
 from qutils.onnx_import.class_names import class_names
-from tests.unit.onnx_import.files import needs_onnx2torch
 
 
 def holding(**metadata: str) -> onnx.ModelProto:
@@ -37,7 +36,6 @@ def test_names_are_read_as_a_literal(metadata, names):
     assert class_names(holding(**metadata)) == names
 
 
-@needs_onnx2torch
 def test_an_imported_network_knows_its_classes(tmp_path):
     from qutils.commands.models import read_model
 
