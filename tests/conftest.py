@@ -104,7 +104,7 @@ def forking(beside: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[Any]:
     """Fail on test files that cannot be imported: doctest only skips them, tests and all."""
     report = yield
-    is_test = "tests" in collector.path.relative_to(collector.config.rootpath).parts
+    is_test = collector.config.rootpath / "tests" in collector.path.parents
     if is_test and report.skipped and "unable to import module" in str(report.longrepr):
         report.outcome = "failed"
     return report
