@@ -116,9 +116,16 @@ def _inputs(made: dict[str, Any]) -> tuple[TensorSpec, ...]:
     if "inputs" not in made:
         return Signature.of(*map(int, made["input_shape"])).inputs
     return tuple(
-        TensorSpec(str(one["name"]), tuple(map(int, one["shape"])), getattr(torch, one["dtype"]))
+        TensorSpec(str(one["name"]), tuple(map(int, one["shape"])), _dtype(one["dtype"]))
         for one in made["inputs"]
     )
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = getattr(torch, name)
+    if not isinstance(found, torch.dtype):
+        raise ValueError(f"{name} is no type of tensors")
+    return found
 
 
 def _network(made: dict[str, Any]) -> tuple[Identity, str]:

@@ -137,7 +137,7 @@ class SimulatedModel(nn.Module):
         """What runs in integer kernels and what stays in float, with the reasons."""
         return coverage(self.captured.module, self.placement)
 
-    def forward(self, x: Batch | None = None, **named: Tensor) -> Any:
+    def forward(self, x: Batch | None = None, /, **named: Tensor) -> Any:
         """Return the network's output for a batch: a tensor, or a dict of tensors by name.
 
         Several inputs are given by name, or as one dict.
@@ -145,6 +145,11 @@ class SimulatedModel(nn.Module):
         Raises:
             InvalidInputError: names, shapes or types do not fit.
         """
+        if x is not None and named:
+            raise InvalidInputError(
+                f"The model was given one batch and {', '.join(named)} besides. Give all inputs by "
+                "name, or as one dict."
+            )
         batch: Batch = named if x is None else x
         return self.captured.signature.pack(
             self.graph_module(*self.captured.signature.arguments(batch))

@@ -78,10 +78,11 @@ class Coverage:
     @property
     def warning(self) -> str:
         """Say what keeps the share below 90 %, unless it was asked for; empty if nothing does."""
-        costly = sorted(self.in_float, key=lambda op: -op.multiply_adds)
-        found = [op for op in costly if op.multiply_adds and op.reason != "kept"]
-        if sum(op.multiply_adds for op in found) <= (1 - ENOUGH) * self.multiply_adds:
+        unasked = sum(op.multiply_adds for op in self.in_float if op.reason != "kept")
+        if unasked <= (1 - ENOUGH) * self.multiply_adds:
             return ""
+        costly = sorted(self.in_float, key=lambda op: -op.multiply_adds)
+        found = [op for op in costly if op.multiply_adds]
         return (
             f"Only {self.share:.1%} of the multiply-adds run in integer kernels. "
             f"The rest is computed in float by {_names(found)}."

@@ -51,7 +51,9 @@ def beside_float(
         }
         demoted |= found
         found |= (
-            light.keys() - demoted - _read_by_integers(module, light, shared, demoted, in_float)
+            light.keys()
+            - demoted
+            - _read_by_integers(module, light, parts, shared, demoted, in_float)
         )
         demoted |= found
         if not found:
@@ -88,12 +90,12 @@ def _read_by_float(node: Node, shared: Mapping[str, str], in_float: Collection[s
 def _read_by_integers(
     module: GraphModule,
     light: Mapping[str, str],
+    parts: Mapping[str, str],
     shared: Mapping[str, str],
     demoted: Collection[str],
     in_float: Collection[str],
 ) -> set[str]:
     """Return the light operators whose result reaches a layer, or the output, through integers."""
-    lasts = {last: first for first, last in light.items()}
     inside = {  # nodes between an operator and the activation fused into it
         node.name for first, last in light.items() for node in _chain(module, first, last)
     }
@@ -111,7 +113,7 @@ def _read_by_integers(
                 reaches = user.op == "call_function" and user.name not in in_float
             if reaches:
                 wanted.add(node.name)
-        operator = lasts.get(node.name)
+        operator = parts.get(node.name)
         if operator is not None and operator not in demoted and node.name in wanted:
             kept.add(operator)
     return kept

@@ -101,6 +101,13 @@ def check_arguments(model: nn.Module, named: Mapping[str, Tensor]) -> None:
             f"{type(model).__name__}.forward({takes}) does not take {', '.join(named)}: {error}. "
             "Name the inputs as forward does."
         ) from error
+    loose = [name for name in named if name not in signature.parameters]
+    if loose:  # a misspelt name would be swallowed
+        raise InvalidInputError(
+            f"{type(model).__name__}.forward has no argument {', '.join(loose)}, only **kwargs "
+            "that take any name. Correct the name, or wrap the model in a module whose forward "
+            "names its inputs."
+        )
 
 
 def refuse_opaque(model: nn.Module) -> None:

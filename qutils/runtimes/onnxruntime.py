@@ -44,6 +44,7 @@ _DTYPES = {
     "tensor(int8)": "int8",
     "tensor(int32)": "int32",
     "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
 }
 _CORRUPT = (ort_errors.InvalidProtobuf, ort_errors.InvalidArgument, ort_errors.NoModel)
 _UNSUPPORTED = (ort_errors.InvalidGraph, ort_errors.Fail, ort_errors.NotImplemented)

@@ -210,3 +210,30 @@ def test_a_mask_of_minus_infinity_is_sound(tmp_path):
     sim = calibrate(model, x)
     got = load(export(sim, tmp_path / "net.onnx")).run(x.numpy())
     assert sqnr(model(x).detach(), torch.from_numpy(got)) > 30
+
+
+class Loose(nn.Module):
+    """Takes a mask, and swallows whatever has another name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, keep: Tensor | None = None, **options: Tensor) -> Tensor:
+        return self.layer(x if keep is None else torch.where(keep, x, 0.0))
+
+
+def test_a_name_that_only_kwargs_would_take_is_refused():
+    x, keep = torch.randn(8, 6), torch.rand(8, 6) > 0.5
+    with pytest.raises(InvalidInputError, match=r"forward has no argument kep, only \*\*kwargs"):
+        calibrate(Loose(), {"x": x, "kep": keep})
+
+
+def test_a_mask_of_booleans_and_an_input_called_x(tmp_path):
+    torch.manual_seed(0)
+    model, data = Loose().eval(), {"x": torch.randn(8, 6), "keep": torch.rand(8, 6) > 0.5}
+    sim = calibrate(model, data)
+    got = load(export(sim, tmp_path / "net.onnx")).run({k: v.numpy() for k, v in data.items()})
+    assert sqnr(sim(**data).detach(), torch.from_numpy(got)) > 60
+    with pytest.raises(InvalidInputError, match="one batch and keep besides. Give all inputs by"):
+        sim(data["x"], keep=data["keep"])
