@@ -171,11 +171,17 @@ def test_a_runtime_names_what_it_takes(tmp_path):
         runtime.run({"ids": data["ids"].int().numpy(), "mask": data["mask"].numpy()})
 
 
-@pytest.mark.parametrize("target", ["litert", "executorch", "inductor", "tensorrt"])
+@pytest.mark.parametrize("target", ["openvino", "litert", "executorch", "inductor", "tensorrt"])
 def test_targets_of_one_tensor_refuse_several_before_writing(target, tmp_path):
     model, data = made("fusion")
     sim = calibrate(model, data, target=target)
-    suffix = {"litert": "tflite", "executorch": "pte", "inductor": "pt2", "tensorrt": "onnx"}
+    suffix = {
+        "openvino": "onnx",
+        "litert": "tflite",
+        "executorch": "pte",
+        "inductor": "pt2",
+        "tensorrt": "onnx",
+    }
     path = tmp_path / f"net.{suffix[target]}"
     with pytest.raises(UnsupportedError, match="Expected a network that maps one tensor of floats"):
         export(sim, path)
