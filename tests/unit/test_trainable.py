@@ -26,7 +26,7 @@ def clamps(graph):
 def outputs_and_gradients(sim, x):
     groups(sim, 1e-3)
     sim.zero_grad()
-    y = sim(x)
+    y = sim.graph_module(x)
     y.square().sum().backward()
     return y.detach(), {
         name: p.grad.clone() for name, p in sim.named_parameters() if p.grad is not None
@@ -37,7 +37,8 @@ def outputs_and_gradients(sim, x):
 def test_a_clamp_that_the_quantizer_repeats_is_left_out(name, left_out):
     sim = observed(name).simulate(W4A4)
     whole = sim.graph_module.graph
-    x = 3 * torch.randn(4, 1, 28, 28)
+    sim.graph_module.double()  # sums in another order then differ far below the bounds
+    x = 3 * torch.randn(4, 1, 28, 28, dtype=torch.float64)
     before = len(clamps(whole))
     y, gradients = outputs_and_gradients(sim, x)
     sim.graph_module.graph = _without_clamps(sim)
