@@ -24,6 +24,7 @@ _KINDS = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"}
 #: Versions of the operators that take int8; the others are 1.
 _VERSIONS = {
     "ADD": 2,
+    "BATCH_MATMUL": 2,
     "CONCATENATION": 2,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,

@@ -280,6 +280,9 @@ LAYERS: dict[str, Emit] = {
     "conv1d": conv,
     "conv2d": conv,
     "linear": linear,
+    "matmul": matmul,
+    "bmm": matmul,
+    "mm": matmul,
     "add": two_operands,
     "mul": two_operands,
     "cat": concatenate,
@@ -298,8 +301,6 @@ LAYERS: dict[str, Emit] = {
 REAL_LAYERS: dict[str, Emit] = {
     "sub": two_operands,
     "div": two_operands,
-    "matmul": matmul,
-    "bmm": matmul,
     "relu6": pointwise("RELU6"),
     "tanh": pointwise("TANH"),
     "exp": pointwise("EXP", "ExpOptions"),

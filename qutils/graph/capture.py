@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map_only
 
 from qutils.errors import InvalidInputError, UnsupportedError
+from qutils.graph.attention import DECOMPOSITIONS, check_attention
 from qutils.graph.constants import fold_constants
 from qutils.graph.fold import fold_batch_norm
 from qutils.graph.identity import Identity, identity_of
@@ -227,8 +228,11 @@ def _export(
     try:
         with quiet(below=logging.ERROR, prints=True):
             program = torch.export.export(model, args, kwargs, dynamic_shapes=dynamic)
-            functional: torch.export.ExportedProgram = program.run_decompositions({})
+            check_attention(program)
+            functional: torch.export.ExportedProgram = program.run_decompositions(DECOMPOSITIONS)
             return functional  # no in-place ops
+    except UnsupportedError:
+        raise
     except Exception as error:
         raise UnsupportedError(
             f"torch.export cannot trace {type(model).__name__}: {first_line(error)}. Remove "

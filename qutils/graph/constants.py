@@ -20,6 +20,8 @@ _PARAMETRIZED = re.compile(r"^(?:(.+)\.)?parametrizations\.(\w+)\.original\d*$")
 #: Endings of the tensors from which hooks (weight_norm, spectral_norm, prune) make a weight.
 _HOOKED = re.compile(r"_(?:g|v|u|orig|mask)$")
 _TEMPORARY = "_folded"
+#: Number of elements up to which a value made from no stored tensor, a mask say, is stored.
+LARGEST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def fold_constants(module: GraphModule) -> int:
     model would run them at every call: the result is exact. It is stored under the name of the
     parameter it stands for, ``conv.weight`` for a weight-normalized ``conv``, and is a parameter if
     it was made from one. It trains if all parameters in it do. An ``expand`` stays in the graph:
-    stored, it would repeat its values.
+    stored, it would repeat its values. So does a large mask that is made from numbers alone.
 
     Raises:
         InvalidInputError: a result holds NaN or Inf (the weight norm of a zero filter, say).
@@ -89,9 +91,11 @@ def _repeats(node: Node) -> bool:
 
 def _is_result(node: Node, known: dict[Node, bool]) -> bool:
     """Whether something that is not constant itself reads the tensor that ``node`` computes."""
-    computed = node.op == "call_function" and known[node] and op_name(node) != "expand"
-    read = any(user not in known or op_name(user) == "expand" for user in node.users)
-    return computed and read and isinstance(node.meta.get("val"), Tensor)
+    value = node.meta.get("val")
+    if node.op != "call_function" or op_name(node) == "expand" or not isinstance(value, Tensor):
+        return False
+    stores = known[node] or (value.is_floating_point() and value.numel() <= LARGEST)
+    return stores and any(user not in known or op_name(user) == "expand" for user in node.users)
 
 
 def _computed(
@@ -189,6 +193,8 @@ def _name(sources: list[_Source], value: Tensor) -> str:
     That is ``conv.weight`` for what ``torch.nn.utils.parametrize`` or a hook makes of it;
     otherwise the first source of the result's shape, or the first at all.
     """
+    if not sources:
+        return "constant"
     for source in sources:
         found = _PARAMETRIZED.match(source.path)
         if found is not None:

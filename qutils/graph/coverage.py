@@ -92,6 +92,7 @@ class Coverage:
 _WHY: dict[FloatReason, str] = {
     "no kernel": "No integer kernel, kept in float",
     "kept": "Kept in float as asked",
+    "masked": "Scores with a mask, whose range 8 bits cannot resolve, kept in float",
     "beside float": "Between float operators, where integers would only round, kept in float",
     "ending": "In float at the end",
 }

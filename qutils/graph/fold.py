@@ -18,8 +18,9 @@ from torch.fx import GraphModule, Node
 
 from qutils.graph.nodes import argument, constant, is_settled, op_name
 from qutils.graph.parameters import UNTRAINED, bias_path, new_parameter, trains
+from qutils.graph.transposed import TRANSPOSED, by_output
 
-FOLDABLE = ("conv1d", "conv2d", "conv3d", "linear")
+FOLDABLE = ("conv1d", "conv2d", "conv3d", "linear", *TRANSPOSED)
 BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
 
 
@@ -90,7 +91,11 @@ def _fold_one(module: GraphModule, node: Node) -> bool:
     weight, bias, gamma, beta, mean, variance = (constant(module, x) for x in operands)
     if weight is None or mean is None or variance is None:
         return False
-    new_weight, new_bias = folded(weight, bias, gamma, beta, mean, variance, eps)
+    groups = int(argument(layer, 6, 1)) if op_name(layer) in TRANSPOSED else 0
+    filters = by_output(weight, groups) if groups else weight
+    new_weight, new_bias = folded(filters, bias, gamma, beta, mean, variance, eps)
+    if groups:
+        new_weight = by_output(new_weight, groups)
     weight_path = str(layer.args[1].target)  # type: ignore[union-attr]
     bias_name = str(argument(layer, 2).target) if bias is not None else bias_path(weight_path)
     offsets = [tensor for tensor in (bias, beta) if tensor is not None]

@@ -107,6 +107,13 @@ class _Planner:
         elif op in self.target.weighted and weights is not None:
             self._add(weights, "weight", f"{layer_of(node)}.weight", axis_of=node)
             self._add(self._fuse(node), "activation", layer_of(node))
+        elif op in self.target.quantized and _is_masked(node):
+            self.in_float[node.name] = "masked"
+            self._add(node, "activation", layer_of(node))
+        elif op in self.target.products:
+            for source in float_inputs(node):
+                self._constant(source)
+            self._add(self._fuse(node), "activation", layer_of(node))
         elif self._passes_on(node):
             self._share(node)
         elif op in self.target.quantized and _is_integer_form(node):
@@ -231,6 +238,16 @@ def _keeps_values(node: Node) -> bool:
     if op_name(node) == "pad" and argument(node, 2, "constant") == "constant":
         return not argument(node, 3)
     return True
+
+
+def _is_masked(node: Node) -> bool:
+    """Whether a node adds to the scores of a softmax, or is the softmax of such a sum.
+
+    A mask excludes positions by a very negative number, in whose range 8 bits resolve no score.
+    """
+    if op_name(node) == "add":
+        return bool(node.users) and all(op_name(user) == "softmax" for user in node.users)
+    return op_name(node) == "softmax" and _is_masked(node.args[0])  # type: ignore[arg-type]
 
 
 def _is_integer_form(node: Node) -> bool:

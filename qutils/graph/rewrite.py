@@ -12,6 +12,9 @@ from qutils.graph.nodes import argument, clip_range, insert, is_float, op_name
 from qutils.graph.pads import rewrite_pads
 from qutils.graph.picks import rewrite_picks
 from qutils.graph.pools import rewrite_pools
+from qutils.graph.products import rewrite_products
+from qutils.graph.scalars import rewrite_scalars
+from qutils.graph.transposed import rewrite_transposed
 
 #: What only picks or arranges values: ``clip(move(x)) = move(clip(x))``.
 _MOVES = ("max_pool1d", "max_pool2d", "max_pool3d", "flatten", "reshape", "index_select")
@@ -21,7 +24,10 @@ def rewrite(module: GraphModule) -> None:
     """Apply every rewrite to ``module``, in place (it is the capture's own copy)."""
     rewrite_picks(module)
     rewrite_pools(module)
+    rewrite_transposed(module)
     rewrite_pads(module)
+    rewrite_products(module)
+    rewrite_scalars(module)
     _replace_splits(module)
     _replace_silu(module)
     _linear_on_rows(module)

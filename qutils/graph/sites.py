@@ -8,9 +8,10 @@ from typing import Literal
 
 Role = Literal["boundary", "weight", "activation"]
 #: Why a node stays in float: the backend has no integer kernel for it; the caller asked for it
-#: (``keep_float``); it turns logits into probabilities at the end; or it has a kernel, but works on
-#: values that float operators compute or read, so that integers would only round them.
-FloatReason = Literal["no kernel", "kept", "ending", "beside float"]
+#: (``keep_float``); a mask was added to its scores; it turns logits into probabilities at the end;
+#: or it has a kernel, but works on values that float operators compute or read, so that integers
+#: would only round them.
+FloatReason = Literal["no kernel", "kept", "masked", "ending", "beside float"]
 
 
 @dataclass(frozen=True)

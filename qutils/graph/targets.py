@@ -13,19 +13,20 @@ from qutils.schemes import Recipe
 class Target:
     """The integer kernels of one runtime, by ATen name.
 
-    ``weighted`` ops take int8 weights and a ``bias``: int32 of scale ``input * weight``, or float,
-    added once the accumulator is scaled. ``quantized`` ops get an output scale of their own;
-    ``pass_through`` ops keep their input's scale; a ``fused`` activation directly behind an op is
-    absorbed into that op's output range. An op of ``float_output`` hands its result out in float
-    where the network ends or float operators alone read it. The network may end in one of
-    ``float_endings``, which turn logits into probabilities and stay in float. Zero points of
-    ``symmetric_activations`` lie in the middle of the integers, which not every kernel takes;
-    ``only_symmetric`` kernels take nothing else: int8 activations, -128..127 around 0. The
-    kernel of an op of ``takes_in_sums`` adds another tensor before it rounds: between the op and an
-    ``add`` of its own nothing is quantized; that of an op of ``takes_in_silu`` computes
-    ``x sigmoid(x)`` of its result likewise. A runtime that ``follows_moves`` knows that what passes
-    values on keeps their scale; others are told by a pair behind each such op. The results of ops
-    of ``fixed_ranges`` have that range whatever calibration sees.
+    ``weighted`` ops take int8 weights and a ``bias``: int32 of scale ``input * weight``, or
+    float, added once the accumulator is scaled. ``products`` multiply two activations.
+    ``quantized`` ops get an output scale of their own; ``pass_through`` ops keep their input's
+    scale; a ``fused`` activation directly behind an op is absorbed into that op's output range.
+    An op of ``float_output`` hands its result out in float where the network ends or float
+    operators alone read it. The network may end in one of ``float_endings``, which turn logits
+    into probabilities and stay in float. Zero points of ``symmetric_activations`` lie in the
+    middle of the integers, which not every kernel takes; ``only_symmetric`` kernels take
+    nothing else: int8 activations, -128..127 around 0. The kernel of an op of ``takes_in_sums``
+    adds another tensor before it rounds: between the op and an ``add`` of its own nothing is
+    quantized; that of an op of ``takes_in_silu`` computes ``x sigmoid(x)`` of its result
+    likewise. A runtime that ``follows_moves`` knows that what passes values on keeps their
+    scale; others are told by a pair behind each such op. The results of ops of ``fixed_ranges``
+    have that range whatever calibration sees.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Target:
     float_output: tuple[str, ...] = ()
     float_endings: tuple[str, ...] = ()
     symmetric_activations: bool = True
+    products: tuple[str, ...] = ()
     takes_in_sums: tuple[str, ...] = ()
     takes_in_silu: tuple[str, ...] = ()
     follows_moves: bool = False
@@ -118,6 +120,8 @@ _SHAPES = (
     "pad",
 )
 
+_PRODUCTS = ("matmul", "bmm", "mm")
+
 _ONNXRUNTIME = Target(
     name="onnxruntime",
     weighted=("conv1d", "conv2d", "conv3d", "linear"),
@@ -134,8 +138,9 @@ _ONNXRUNTIME = Target(
     ),
     pass_through=_SHAPES,
     fused=_FUSED,
-    float_output=("linear",),
+    float_output=("linear", *_PRODUCTS),
     float_endings=("log_softmax", "softmax"),
+    products=_PRODUCTS,
     symmetric_activations=False,  # a zero point above qmin keeps conv + relu in float
 )
 
@@ -151,6 +156,7 @@ TARGETS: dict[str, Target] = {
         _ONNXRUNTIME,
         name="openvino",
         float_output=(*_CONVOLUTIONS, "linear"),
+        products=(),  # its int8 kernel takes operands around zero only
         takes_in_sums=_CONVOLUTIONS,
         takes_in_silu=_CONVOLUTIONS,
         follows_moves=True,
@@ -175,6 +181,7 @@ TARGETS: dict[str, Target] = {
         name="tensorrt",
         quantized=_FLAT,
         float_output=(*_CONVOLUTIONS, "linear"),
+        products=(),
         takes_in_sums=_CONVOLUTIONS,
         symmetric_activations=True,
         only_symmetric=True,
@@ -187,9 +194,10 @@ TARGETS: dict[str, Target] = {
         quantized=("add", "mul", "cat", "adaptive_avg_pool2d"),
         pass_through=tuple(op for op in _SHAPES if op != "max_pool3d"),
         float_output=(),
+        products=(),
         symmetric_activations=True,
     ),
-    "inductor": replace(_ONNXRUNTIME, name="inductor"),
+    "inductor": replace(_ONNXRUNTIME, name="inductor", float_output=("linear",), products=()),
 }
 
 

@@ -85,6 +85,21 @@ def linear_accumulate(
     return _int32(acc)
 
 
+def matmul_accumulate(a: Tensor, zero_point_a: int, b: Tensor, zero_point_b: int) -> Tensor:
+    """``acc = (a - zero_point_a) (b - zero_point_b)``: int32 ``[..., M, N]``, exact.
+
+    Args:
+        a: integers ``[..., M, K]``. b: integers ``[..., K, N]``; leading axes broadcast.
+
+    Raises:
+        InvalidInputError: a tensor does not hold integers, or a sum does not fit int32.
+
+    >>> matmul_accumulate(torch.tensor([[130, 126]]), 128, torch.tensor([[3], [5]]), 4).tolist()
+    [[-4]]
+    """
+    return _int32(_centered(a, zero_point_a) @ _centered(b, zero_point_b))
+
+
 def bias_to_int32(bias: Tensor, scale_x: Tensor, scale_w: Tensor) -> Tensor:
     """A float bias ``[O]`` on the accumulator's grid: ``round(bias / (scale_x scale_w))``, int32.
 

@@ -19,6 +19,7 @@ from qutils.errors import UnsupportedError
 from qutils.integer.arithmetic import (
     conv_accumulate,
     linear_accumulate,
+    matmul_accumulate,
     multiplier,
     requantize,
 )
@@ -70,6 +71,16 @@ def linear(x: Quantized, w: Quantized, bias: Quantized | Tensor | None = None) -
     )
     result = of_accumulator(acc.reshape(*x.integers.shape[:-1], -1), x, w, axis=-1)
     return _with_float_bias(result, bias) if isinstance(bias, Tensor) else result
+
+
+def matmul(a: Quantized, b: Quantized) -> Unrounded:
+    """``acc = (qa - za) (qb - zb)`` over the last axis of ``a``, then ``requantize``.
+
+    Shapes: ``[..., M, K]`` and ``[..., K, N]``, whose leading axes broadcast, give ``[..., M, N]``.
+    Source: ONNX ``QLinearMatMul``.
+    """
+    acc = matmul_accumulate(a.integers, int(a.grid.zero_point), b.integers, int(b.grid.zero_point))
+    return of_accumulator(acc, a, b, axis=-1)
 
 
 def _with_float_bias(a: Accumulator, bias: Tensor) -> Unrounded:
@@ -217,6 +228,9 @@ KERNELS: dict[str, Kernel] = {
     "conv2d": convolve,
     "conv3d": convolve,
     "linear": linear,
+    "matmul": matmul,
+    "bmm": matmul,
+    "mm": matmul,
     "add": add,
     "mul": multiply,
     "adaptive_avg_pool2d": global_average,

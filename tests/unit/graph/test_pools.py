@@ -15,6 +15,7 @@ from tests.unit.runtimes.operators import SHAPES, SideBySide
 FORMS = {
     *("slice", "index_select", "cat", "reshape", "flatten", "unsqueeze", "squeeze"),
     *("constant_pad_nd", "pad", "add", "relu", "linear", "conv1d", "conv2d"),
+    *("pixel_shuffle", "permute"),
     *("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool2d"),
     *("max_pool1d", "max_pool2d", "max_pool3d", "upsample_nearest2d"),
     *("upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d"),

@@ -23,6 +23,10 @@ _max1, _max2, _max3 = (
 _pad, _resize = partial(partial, F.pad), partial(partial, F.interpolate)
 
 
+def _filters(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape))) / 2
+
+
 def _then(first: Function, second: Function) -> Function:
     return lambda x: second(first(x))
 
@@ -106,6 +110,22 @@ OPERATORS: dict[str, tuple[int, Function]] = {
     "replication 1d": (1, _pad(pad=(1, 2), mode="replicate")),
     "padded with 0.7": (2, _pad(pad=(1, 2, 0, 1), value=0.7)),
     "padded with -2, and cut": (2, _pad(pad=(-1, 2, 3, 1), value=-2.0)),
+    "transposed 1d": (1, partial(F.conv_transpose1d, weight=_filters(3, 3, 4), stride=2)),
+    "transposed, 2": (2, partial(F.conv_transpose2d, weight=_filters(3, 3, 2, 2), stride=2)),
+    "transposed, 2, overlapping": (
+        2,
+        partial(F.conv_transpose2d, weight=_filters(3, 3, 4, 4), stride=2, padding=1),
+    ),
+    "transposed, odd, cut": (
+        2,
+        partial(
+            F.conv_transpose2d,
+            weight=_filters(3, 3, 3, 2),
+            stride=(2, 1),
+            padding=1,
+            output_padding=(1, 0),
+        ),
+    ),
     # these compute in float, between integers
     "bilinear, 2": (2, _resize(scale_factor=2, mode="bilinear")),
     "bilinear, 1.7": (2, _resize(scale_factor=1.7, mode="bilinear")),
