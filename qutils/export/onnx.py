@@ -159,7 +159,7 @@ def _own_weight(
     for index in (0, 2):
         constant = graph.initializer.add()
         constant.CopyFrom(stored[node.input[index]])
-        constant.name = own.input[index] = f"{own.output[0]}_{index}"
+        constant.name = own.input[index] = f"{index}_of_{own.output[0]}"
     reader.input[:] = [own.output[0] if n == node.output[0] else n for n in reader.input]
     return own
 
