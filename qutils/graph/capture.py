@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map_only
 
 from qutils.errors import InvalidInputError, UnsupportedError
+from qutils.graph.affine_maps import fold_affine_maps
 from qutils.graph.attention import DECOMPOSITIONS, check_attention
 from qutils.graph.constants import fold_constants
 from qutils.graph.fold import fold_batch_norm
@@ -114,6 +115,7 @@ def capture(model: nn.Module, example: Batch) -> Captured:
     identity = identity_of(module)
     fold_batch_norm(module)
     replace_batch_norm(module)
+    fold_affine_maps(module)
     rewrite(module)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
