@@ -128,14 +128,18 @@ def pairs(w: Tensor) -> Iterator[Tensor]:
     """Yield the neighbours that kernels add, ``[O, J, 2]``, of filters ``[O, C, ...]``.
 
     A filter is read place by place, and at each place channel by channel. Where the channels are
-    odd in number, some kernels pair the last with the first of the next place (MLAS), others leave
-    it alone (oneDNN): both are yielded.
+    odd in number, kernels differ: MLAS pairs the last with the first of the next place, oneDNN
+    leaves it alone, and pairs the places of a row where there is one channel (AVX-512). All of
+    these are yielded.
     """
-    rows = w.movedim(1, -1).reshape(len(w), -1)
-    yield F.pad(rows, (0, rows.shape[1] % 2)).reshape(len(w), -1, 2)
+    read = w.movedim(1, -1)  # [O, ..., C]
+    orders = [read.reshape(len(w), 1, -1)]
     if w.ndim > 2 and w.shape[1] % 2:
-        places = w.movedim(1, -1).reshape(len(w), -1, w.shape[1])
-        yield F.pad(places, (0, 1)).reshape(len(w), -1, 2)
+        orders.append(read)
+    if w.ndim > 2 and w.shape[1] == 1:
+        orders.append(w)
+    for rows in orders:
+        yield F.pad(rows, (0, rows.shape[-1] % 2)).reshape(len(w), -1, 2)
 
 
 def worst_pair(w: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ is widened, so that each pair saturates:
 Neighbours are ``k = 2j, 2j + 1`` in the order in which the kernel reads a filter: place by place,
 and at each place channel by channel. MLAS reads on from one place to the next; an odd last product
 stands alone. oneDNN begins anew at each place, so that an odd last channel stands alone there
-(``by_place``).
+(``by_place``), except in grouped convolutions, which it computes as matrix products.
 
 Depthwise convolutions have kernels of their own, which widen first and are exact; so are those for
 unsigned weights.
@@ -87,7 +87,7 @@ def convolve_in_pairs(
     """``convolve``, pairs saturating; 1, 2 or 3 axes in space. Depthwise stays exact.
 
     Args:
-        by_place: pairs begin anew at each place of the filter (oneDNN).
+        by_place: pairs begin anew at each place of the filter, but in groups (oneDNN).
 
     Raises:
         UnsupportedError: a bias in float, which these kernels do not take.
@@ -100,7 +100,7 @@ def convolve_in_pairs(
     strides, dilations = (_each(value, len(size)) for value in (stride, dilation))
     padded = F.pad(_bytes(x), _around(padding, size, dilations), value=_byte_of_zero(x))
     filters = w.integers.movedim(1, -1)  # places, then channels
-    width = channels + channels % 2 if by_place else channels
+    width = channels + channels % 2 if by_place and groups == 1 else channels
     filters = F.pad(filters, (0, width - channels)).reshape(groups, out // groups, -1)
     places = list(product(*map(range, size)))
 

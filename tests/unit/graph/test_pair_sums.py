@@ -47,6 +47,9 @@ def test_neighbours_are_found_in_both_orders():
     assert worst_pair(w).tolist() == [190]
     w[0, 2, 0, 0] = 0
     assert worst_pair(w).tolist() == [170]
+    row = torch.zeros(1, 1, 2, 3, dtype=torch.int32)
+    row[0, 0, 1, 0], row[0, 0, 1, 1] = 100, 90  # places 3 and 4: a pair of the row alone
+    assert worst_pair(row).tolist() == [190]
 
 
 @pytest.mark.parametrize(
