@@ -189,9 +189,7 @@ def saturation_lines(sim: SimulatedModel) -> list[str]:
     if not record.can_saturate:
         return []
     if not can_overflow(sim.recipe.weights):
-        return [
-            "x86 without VNNI: these weights cannot overflow 16 bits; the file computes the same"
-        ]
+        return ["x86 without VNNI: the same results; weights of so few bits cannot overflow"]
     if sim.recipe.saturation_safe:
         return [
             "x86 without VNNI: the same results; weights are scaled so that no pair of products "

@@ -228,7 +228,9 @@ class _Origins:
             if source is None or source.op_type in _WEIGHTS:
                 break
             source = self.made.get(source.input[0])
-        return "" if source is None else str(source.name)
+        if source is None or (node.op_type in CONVERSIONS and source.op_type != node.op_type):
+            return ""  # a change of layout has the output of what it follows
+        return str(source.name)
 
 
 def _plain(name: str) -> str:
