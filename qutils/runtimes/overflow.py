@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -25,12 +24,13 @@ class SaturationWarning(UserWarning):
 def overflowing(layers: Iterable[Layer]) -> Iterator[str]:
     """Yield the layers with a pair of neighbouring weights beyond ``LIMIT``.
 
+    >>> import numpy as np
     >>> w = np.array([[127, 127]], np.int8)
     >>> list(overflowing([("wide", w, 1), ("narrow", w // 2, 1)]))
     ['wide']
     """
     for name, array, groups in layers:
-        weight = torch.from_numpy(np.ascontiguousarray(array))
+        weight = torch.tensor(array)  # a copy: arrays of a file are read-only
         if not is_depthwise(weight, groups) and int(worst_pair(weight.int()).max()) > LIMIT:
             yield name
 

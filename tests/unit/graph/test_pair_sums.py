@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from qutils.affine import quantize
+from qutils.analysis import mixed
+from qutils.analysis.instant import InstantModel
 from qutils.calibration import calibrate, observe
 from qutils.checkpoint import load, save
 from qutils.errors import InvalidInputError
@@ -145,6 +147,16 @@ def test_what_is_exported_computes_the_same_on_every_cpu(granularity):
     for sim, same in ((safe, True), (whole, False)):
         exact, pairs = (IntegerReference(sim, instructions=i)(X) for i in ("vnni", "avx2"))
         assert torch.equal(exact, pairs) is same
+
+
+@pytest.mark.parametrize("name", ["openvino", "litert"])
+def test_every_way_to_a_simulated_model_settles_it(name):
+    """The lab's and that of mixed precision are those of ``simulate`` and follow the target."""
+    kept = observe(network(), X, name)
+    sim = kept.simulate(Recipe())
+    for other in (InstantModel(kept).simulate(Recipe()), mixed(kept, Recipe(), ["0"], Recipe())):
+        assert other.recipe == sim.recipe
+        assert torch.equal(other(X), sim(X))
 
 
 def test_a_checkpoint_keeps_the_choice(tmp_path):
