@@ -177,7 +177,6 @@ def test_every_network_computes_as_the_reference(name, tmp_path):
     assert (got - expected).abs().max() < 0.01 * largest
 
 
-@vnni
 @pytest.mark.parametrize("name", ["resnet8", "mobilenetv2"])
 def test_every_layer_of_the_zoo_computes_as_the_reference(name, tmp_path):
     """The convolution takes the sum in; one value in 100,000 is rounded to the other side."""
@@ -198,7 +197,6 @@ def test_every_layer_of_the_zoo_computes_as_the_reference(name, tmp_path):
     assert in_float in (["FakeQuantize f32"], ["Subgraph f32"])  # the input is quantized
 
 
-@vnni
 @pytest.mark.parametrize("name", JOINS)
 def test_silu_and_joins_compute_as_the_reference(name, tmp_path):
     sim = observed(name, "openvino").simulate(Recipe())
