@@ -18,6 +18,7 @@ from qutils.affine import qparams
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement, Site, Target, capture, place, target
 from qutils.graph.nodes import stored
+from qutils.graph.pair_sums import settled
 from qutils.graph.signature import Batch, samples_in
 from qutils.observers.rows import Rows
 from qutils.observers.statistic import Statistic
@@ -104,10 +105,11 @@ class Observation:
     def simulate(self, recipe: Recipe) -> SimulatedModel:
         """The simulated model of a recipe, in the target's integers (``Target.adapt``).
 
+        The result's recipe says whether its weights are ``saturation_safe``: True or False.
         This observation stays as it is.
         """
         _check_recipe(recipe)
-        recipe = self.target.adapt(recipe)
+        recipe = settled(self.target.adapt(recipe), self.target.name)
         quantizers = {
             site.name: self.quantizer(site, scheme_of(site, recipe))
             for site in self.placement.sites.values()

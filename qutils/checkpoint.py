@@ -128,6 +128,12 @@ def _dtype(name: str) -> torch.dtype:
     return found
 
 
+def _recipe(saturation_safe: bool = False, **schemes: dict[str, Any]) -> Recipe:
+    """The recipe of a file; one of an earlier version has weights of the whole range."""
+    roles = {role: Scheme(**scheme) for role, scheme in schemes.items()}
+    return Recipe(saturation_safe=saturation_safe, **roles)
+
+
 def _network(made: dict[str, Any]) -> tuple[Identity, str]:
     """The network that a file was made from, and the version of torch that captured it."""
     operators = tuple(map(str, made["operators"]))
@@ -139,9 +145,8 @@ def _described(path: Path) -> dict[str, Any]:
     words = read_metadata(path)
     try:
         made = json.loads(words[SIMULATED])
-        schemes = {role: Scheme(**scheme) for role, scheme in made["recipe"].items()}
         return {
-            "recipe": Recipe(**schemes),
+            "recipe": _recipe(**made["recipe"]),
             "target_name": target(made["target"]).name,
             "keep_float": tuple(map(str, made.get("keep_float", ()))),
             "inputs": _inputs(made),

@@ -29,6 +29,7 @@ COMMANDS = (
     "quantize",
     "report",
     "run",
+    "runtimes",
     "site",
     "timings",
     "train",

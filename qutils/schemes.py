@@ -94,6 +94,12 @@ class Recipe:
     its output; every layer between, first and last included, follows ``weights`` and
     ``activations``.
 
+    ``saturation_safe`` limits 8-bit weights so that the file computes the same on every CPU: x86
+    kernels without VNNI add two products in 16 bits, which large neighbouring weights exceed. Each
+    filter's scale grows just enough that none of its pairs can (``graph.pair_sums``). ``"auto"``
+    does so for targets whose kernels nothing else makes exact (OpenVINO, Inductor). It costs less
+    than 7-bit weights; the README has figures.
+
     >>> Recipe(weights=Scheme(bits=4)).label
     'W4A8'
     """
@@ -101,8 +107,14 @@ class Recipe:
     weights: Scheme = field(default_factory=lambda: Scheme(granularity="per_channel"))
     activations: Scheme = field(default_factory=Scheme)
     boundary: Scheme = field(default_factory=Scheme)
+    saturation_safe: bool | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.saturation_safe, bool) or self.saturation_safe == "auto"):
+            raise InvalidInputError(
+                f"saturation_safe must be True, False or 'auto', got {self.saturation_safe!r}. "
+                "'auto' follows the target."
+            )
         for name in ("weights", "activations", "boundary"):
             if not isinstance(getattr(self, name), Scheme):
                 raise InvalidInputError(

@@ -14,7 +14,8 @@ from torch.fx import GraphModule, Node
 from qutils.affine import MIN_SCALE, QParams, expand
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Coverage, Placement, Site, Target, coverage
-from qutils.graph.nodes import attribute, float_inputs, op_name
+from qutils.graph.nodes import argument, attribute, float_inputs, op_name
+from qutils.graph.pair_sums import is_depthwise, safe_scale
 from qutils.graph.signature import Batch
 from qutils.schemes import Recipe, Scheme
 from qutils.ste import fake_quantize_ste, round_ste
@@ -160,9 +161,30 @@ class SimulatedModel(nn.Module):
         return copy.deepcopy(self)
 
     def fit_scales(self) -> None:
-        """Settle what ranges of single tensors leave open between them: cats, then biases."""
+        """Settle what ranges of single tensors leave open between them: cats, weights, biases."""
         self.join_cats()
+        self.fit_pairs()
         self.fit_biases()
+
+    @torch.no_grad()
+    def fit_pairs(self) -> None:
+        """Raise weight scales just enough that no pair of products overflows 16 bits.
+
+        Only where the recipe is ``saturation_safe``, and not in depthwise layers, whose kernels add
+        in 32 bits. See ``graph.pair_sums``.
+        """
+        if self.recipe.saturation_safe is not True:
+            return
+        for layer in self.graph_module.graph.nodes:
+            if op_name(layer) not in self.target.weighted or layer.args[1].op != "call_module":
+                continue
+            quantizer: Any = self.graph_module.get_submodule(str(layer.args[1].target))
+            if quantizer.site.role != "weight" or quantizer.scheme.granularity == "per_group":
+                continue
+            weight = attribute(self.graph_module, str(layer.args[1].args[0].target))
+            if not is_depthwise(weight, argument(layer, 6, 1)):
+                scale = safe_scale(weight, quantizer.positive_scale(), quantizer.scheme)
+                quantizer.scale.copy_(scale)
 
     @torch.no_grad()
     def fit_biases(self) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from qutils.calibration import Observation, scheme_of
 from qutils.graph import Site
+from qutils.graph.pair_sums import settled
 from qutils.schemes import Recipe, Scheme
 from qutils.simulate import FakeQuantize, SimulatedModel
 
@@ -58,7 +59,8 @@ class InstantModel:
 
         Raises: as ``Observation.simulate``.
         """
-        recipe = self.observation.target.adapt(recipe)
+        target = self.observation.target
+        recipe = settled(target.adapt(recipe), target.name)
         wanted = self.ranges.prepare(recipe)
         if self._model is None:
             self._model = self._build(recipe, wanted)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from qutils.calibration import Observation, scheme_of
 from qutils.errors import known_names
 from qutils.graph import Site
+from qutils.graph.pair_sums import settled
 from qutils.schemes import Recipe
 from qutils.simulate import SimulatedModel
 
@@ -31,14 +32,15 @@ def mixed(
     {'input': 8, '0.weight': 8, '0': 8, '2.weight': 4}
     """
     placement = observation.placement
-    recipe, other = map(observation.target.adapt, (recipe, other))
+    target = observation.target
+    recipe, other = (settled(target.adapt(one), target.name) for one in (recipe, other))
     if layers:
         known_names("layer", layers, dict.fromkeys(map(_layer, placement.sites.values())))
     quantizers = {}
     for site in placement.sites.values():
         scheme = scheme_of(site, other if _layer(site) in layers else recipe)
         quantizers[site.name] = observation.quantizer(site, scheme)
-    model = SimulatedModel(observation.captured, placement, observation.target, recipe, quantizers)
+    model = SimulatedModel(observation.captured, placement, target, recipe, quantizers)
     model.fit_scales()
     return model.eval()
 

@@ -2,7 +2,8 @@
 
 Without VNNI, x86 kernels add pairs of products in 16 bits (``integer.saturating``). Weights of 7
 bits, -63..63, never get that far: ``255 * (63 + 63) = 32,130``. Tools call this ``reduce_range``;
-its price is a step twice as coarse, on every CPU.
+its price is a step twice as coarse, on every CPU. Weights of 8 bits whose pairs fit
+(``Recipe.saturation_safe``) have steps as coarse as each filter's largest pair needs.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Outcome:
     hits: int
     n: int
     sqnr_db: float
+    safe: bool = False  # 8 bits, with scales that keep every pair within 16 bits
 
     @property
     def top1(self) -> float:
@@ -56,10 +58,10 @@ class Saturation:
         """Pictures scored."""
         return self.outcomes[0].n
 
-    def outcome(self, weight_bits: int, *, vnni: bool) -> Outcome:
+    def outcome(self, weight_bits: int, *, vnni: bool, safe: bool = False) -> Outcome:
         """The result of one width on one path."""
-        found = (o for o in self.outcomes if (o.weight_bits, o.vnni) == (weight_bits, vnni))
-        return next(found)
+        wanted = (weight_bits, vnni, safe)
+        return next(o for o in self.outcomes if (o.weight_bits, o.vnni, o.safe) == wanted)
 
     @property
     def cost_db(self) -> float:
@@ -71,13 +73,19 @@ class Saturation:
         """SQNR [dB] that 7-bit weights give up everywhere."""
         return self.outcome(8, vnni=True).sqnr_db - self.outcome(REDUCED, vnni=True).sqnr_db
 
+    @property
+    def safe_price_db(self) -> float:
+        """SQNR [dB] that 8-bit weights whose pairs fit give up everywhere."""
+        safe = self.outcome(8, vnni=True, safe=True)
+        return self.outcome(8, vnni=True).sqnr_db - safe.sqnr_db
+
 
 @torch.no_grad()
 def saturation(observation: Observation, recipe: Recipe, x: Tensor, y: Tensor) -> Saturation:
-    """Run a recipe and its reduced range on both paths; nothing is trained or observed again.
+    """Run a recipe, its reduced range and its safe scales on both paths.
 
-    The path without VNNI is emulated in integers, and equal to ONNX Runtime's kernels there in
-    every output. Cost: four passes of the integer reference.
+    Nothing is trained or observed again. The path without VNNI is emulated in integers, and equal
+    to ONNX Runtime's kernels there in every output. Cost: six passes of the integer reference.
 
     Args:
         recipe: of 8-bit weights, signed and symmetric.
@@ -101,11 +109,13 @@ def saturation(observation: Observation, recipe: Recipe, x: Tensor, y: Tensor) -
     module = observation.captured.module
     exact = torch.cat([module(part) for part in torch.split(x, _BATCH)])
     outcomes = []
-    for bits in (8, REDUCED):
-        sim = observation.simulate(replace(recipe, weights=replace(weights, bits=bits)))
+    for bits, safe in ((8, False), (REDUCED, False), (8, True)):
+        changed = replace(recipe, weights=replace(weights, bits=bits), saturation_safe=safe)
+        sim = observation.simulate(changed)
         for vnni in (True, False):
             logits = IntegerReference(sim, KERNELS if vnni else SATURATING)(x)
-            outcomes.append(Outcome(bits, vnni, _hits(logits, y), len(x), sqnr_db(exact, logits)))
+            db = sqnr_db(exact, logits)
+            outcomes.append(Outcome(bits, vnni, _hits(logits, y), len(x), db, safe))
     label = f"{weights.granularity}, {weights.observer}"
     return Saturation(label, _hits(exact, y), tuple(outcomes))
 

@@ -205,6 +205,7 @@ def _head(request: Request, material: Material, model: nn.Module, sim: Simulated
         )
         lines += summary.frozen_lines(sim)
     lines += summary.float_lines(sim)
+    lines += summary.saturation_lines(sim)
     if request.save is not None:
         lines.append(f"simulated model: {request.save} (qutils.load opens it)")
     return lines
@@ -237,7 +238,7 @@ def _exported(
         runtime = runtimes.load(file, runtime=request.target, threads=request.threads)
         models = _models(model, sim) | {summary.INTEGER: runtime.run}
         scores = summary.score(models, material.test)
-        lines = summary.score_lines(scores, request.recipe.label, request.target, runtime.execution)
+        lines = summary.score_lines(scores, request.recipe.label, request.target)
         if isinstance(x := material.calibration[:_VERIFIED], Tensor):
             lines.append(str(verify(sim, runtime, x, request.target)))
         lines += _sizes(sim, Path(folder) / "float.onnx", file)

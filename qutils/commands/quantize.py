@@ -49,6 +49,12 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         help="Weights and activations alike.",
     ),
     click.option(
+        "--saturation-safe/--no-saturation-safe",
+        default=None,
+        show_default="only where nothing else prevents it: openvino, inductor",
+        help="Limit 8-bit weights so that x86 CPUs without VNNI compute the same.",
+    ),
+    click.option(
         "--target",
         type=TARGET,
         default=None,

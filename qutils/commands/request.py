@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from qutils.commands.foreign import foreign
 from qutils.errors import InvalidInputError, UnsupportedError
@@ -37,6 +37,7 @@ class Request:
     granularity: Granularity = "per_channel"
     group_size: int | None = None
     symmetric: bool | None = None
+    saturation_safe: bool | None = None
     target: str = "onnxruntime"
     strict: bool = False
     simulate_only: bool = False
@@ -61,7 +62,10 @@ class Request:
         weights = Scheme(
             self.weight_bits, granularity=self.granularity, group_size=self.group_size, **common
         )
-        return Recipe(weights, Scheme(self.activation_bits, **common))
+        safe: bool | Literal["auto"] = "auto"
+        if self.saturation_safe is not None:
+            safe = self.saturation_safe
+        return Recipe(weights, Scheme(self.activation_bits, **common), saturation_safe=safe)
 
     @property
     def without_kernels(self) -> str:

@@ -19,7 +19,7 @@ from qutils.commands.inputs import Inputs
 from qutils.errors import InvalidInputError
 from qutils.graph.capture import parameters_of
 from qutils.graph.nodes import float_inputs, made_by, read_by
-from qutils.runtimes.base import Execution
+from qutils.graph.pair_sums import can_overflow, pair_sums
 from qutils.runtimes.cpu import EXACT_OPTION
 from qutils.simulate import SimulatedModel
 
@@ -114,41 +114,30 @@ def score(models: Mapping[str, Predict], inputs: Inputs) -> Scores:
     return scores
 
 
-def score_lines(
-    scores: Scores, label: str, runtime: str, execution: Execution = "integer"
-) -> list[str]:
-    """Accuracy, SQNR and agreement in words; every figure says how it was executed.
-
-    The file's results are ``INTEGER`` in the scores; ``execution`` is what its runtime did here.
-    """
+def score_lines(scores: Scores, label: str, runtime: str) -> list[str]:
+    """Accuracy, SQNR and agreement in words; every figure says how it was executed."""
     if scores.n == 0:
         return ["Not scored: give at least 5 inputs, so that some can be held back."]
     titles = {
         FLOAT: "FP32, float (torch)",
         SIMULATED: f"{label}, simulated (torch)",
-        INTEGER: f"{label}, {execution} ({runtime})",
+        INTEGER: f"{label}, integer ({runtime})",
     }
-    file = INTEGER if execution == "integer" else "file"
-    words = {FLOAT: FLOAT, SIMULATED: SIMULATED, INTEGER: file}
     lines = [
         f"top-1 of {title}: {accuracy}"
         for name, title in titles.items()
         if (accuracy := scores.accuracy(name)) is not None
     ]
     lines += [
-        f"SQNR of {what}, {words[a]} to {words[b]}: {pair.sqnr_db:.1f} dB (n = {pair.n:,})"
+        f"SQNR of {what}, {a} to {b}: {pair.sqnr_db:.1f} dB (n = {pair.n:,})"
         for what, each in (scores.parts or {"the outputs": scores}).items()
         for (a, b), pair in each.pairs.items()
     ]
     if scores.classified and not scores.parts:
         lines += [
-            f"same prediction, {words[a]} and {words[b]}: {pair.agreement:.2f} % (n = {pair.n:,})"
+            f"same prediction, {a} and {b}: {pair.agreement:.2f} % (n = {pair.n:,})"
             for (a, b), pair in scores.pairs.items()
         ]
-    if execution != "integer":
-        lines.append(
-            f"{runtime} computes in float here: this CPU's integer kernels would saturate (no VNNI)"
-        )
     return lines
 
 
@@ -194,6 +183,22 @@ def float_lines(sim: SimulatedModel) -> list[str]:
     return lines
 
 
+def saturation_lines(sim: SimulatedModel) -> list[str]:
+    """Say whether CPUs without VNNI compute something else, and what limits the weights if not."""
+    record = pair_sums(sim.target.name)
+    if not record.can_saturate:
+        return []
+    if not can_overflow(sim.recipe.weights):
+        return ["x86 without VNNI: the same results; weights of so few bits cannot overflow"]
+    if sim.recipe.saturation_safe:
+        return [
+            "x86 without VNNI: the same results; weights are scaled so that no pair of products "
+            "overflows 16 bits (--no-saturation-safe keeps the whole range)"
+        ]
+    remedy = record.switch or "--saturation-safe limits the weights"
+    return [f"x86 without VNNI: {record.kernels} saturates, and computes otherwise ({remedy})"]
+
+
 def frozen_lines(sim: SimulatedModel) -> list[str]:
     """What QAT left alone, as the model's owner froze it."""
     frozen = sim.captured.frozen
@@ -214,7 +219,7 @@ def run_lines(path: Path, target: str) -> list[str]:
         lines.append(
             "In an ONNX Runtime session of your own, on an x86 CPU without VNNI: "
             f'session_options.add_session_config_entry("{EXACT_OPTION}", "1"); its default INT8 '
-            "kernels saturate there, and predict otherwise."
+            "kernels saturate there, and predict otherwise (not with --saturation-safe)."
         )
     if target == "litert":
         lines.append(

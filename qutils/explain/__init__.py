@@ -1,6 +1,7 @@
 """Why is INT8 not faster? What executes, how long it takes, what is possible, what to change."""
 
-from qutils.explain.advice import advice
+from qutils.explain.advice import advice, remarks
+from qutils.explain.busy import Load
 from qutils.explain.ops import FloatOp, float_ops
 from qutils.explain.profile import Executed, Profile, profile
 from qutils.explain.report import Explanation, Variant, explain
@@ -11,6 +12,7 @@ __all__ = [
     "Executed",
     "Explanation",
     "FloatOp",
+    "Load",
     "Profile",
     "Roofline",
     "Variant",
@@ -20,4 +22,5 @@ __all__ = [
     "lines",
     "measure",
     "profile",
+    "remarks",
 ]

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from qutils.explain.profile import Executed
+from qutils.runtimes.cpu import EXACT_OPTION
 
 if TYPE_CHECKING:
-    from qutils.explain.report import Explanation
+    from qutils.explain.report import Explanation, Variant
 
 #: Percent of the time below which nothing is said.
 WORTH_SAYING = 5.0
@@ -16,17 +17,43 @@ WORTH_SAYING = 5.0
 FAR = 50.0
 #: Channels that kernels take at a time: 16 of 32 bits fill a vector of AVX-512.
 LANES = 16
+#: The variant whose kernels may saturate.
+INEXACT = "exact=False"
 #: Milliseconds below which an operator is mostly the cost of calling it.
 TINY = 0.005
 
 
 def advice(found: Explanation) -> tuple[str, ...]:
-    """What would make the file faster, or why nothing would; empty if nothing stands out."""
-    return tuple(
-        sentence
-        for rule in (_not_quantized, _cpu, _islands, _conversions, _shapes, _calls, _variants)
-        for sentence in rule(found)
-    )
+    """Return what would make the file faster or safer; empty if nothing stands out.
+
+    Only what somebody who has the file, or the network, can change; ``remarks`` has the rest.
+    """
+    rules = (_not_quantized, _overflow, _islands, _conversions, _shapes, _calls, _gains)
+    return tuple(sentence for rule in rules for sentence in rule(found))
+
+
+def remarks(found: Explanation) -> tuple[str, ...]:
+    """Return what explains the times and cannot be changed in the file."""
+    rules = (_busy, _cpu, _fixed_layouts, _depthwise, _no_gains)
+    return tuple(sentence for rule in rules for sentence in rule(found))
+
+
+def _busy(found: Explanation) -> Iterator[str]:
+    if found.load.busy:
+        yield (
+            f"The machine is too busy to judge times: {found.load}. Run it again when nothing "
+            "else runs; until then do not compare milliseconds or ratios."
+        )
+
+
+def _overflow(found: Explanation) -> Iterator[str]:
+    if found.overflowing:
+        some = ", ".join(repr(name) for name in found.overflowing[:3])
+        more = f" and {len(found.overflowing) - 3} more" if len(found.overflowing) > 3 else ""
+        yield (
+            f"Weights of {some}{more} can overflow 16 bits where an x86 CPU has no VNNI: a session "
+            f'there needs "{EXACT_OPTION}" = "1", or weights limited with --saturation-safe.'
+        )
 
 
 def _not_quantized(found: Explanation) -> Iterator[str]:
@@ -39,7 +66,7 @@ def _not_quantized(found: Explanation) -> Iterator[str]:
 
 def _cpu(found: Explanation) -> Iterator[str]:
     present = {offer.instructions.name: offer.present for offer in found.offers}
-    inexact = next((v for v in found.variants if v.name == "exact=False"), None)
+    inexact = next((v for v in found.variants if v.name == INEXACT), None)
     if present.get("AVX2") and not present.get("VNNI"):
         cost = (
             f": exact=False takes {inexact.ratio:.2f} of the time, and saturates" if inexact else ""
@@ -79,13 +106,24 @@ def _conversions(found: Explanation) -> Iterator[str]:
         share = _percent(found, ops)
         if share >= WORTH_SAYING:
             longest = max(ops, key=lambda one: one.milliseconds)
-            mend = _MEND.get(op, "keep values in one form between operators")
             if op in _LAYOUT and not _between_convolutions(found, ops):
-                mend = "the order of axes changes at the ends of the network; there is no way round"
+                continue
+            mend = _MEND.get(op, "keep values in one form between operators")
             yield (
                 f"{len(ops)} {op} take {share:.0f} % of the time, {longest.title!r} the longest: "
                 f"{mend}."
             )
+
+
+def _fixed_layouts(found: Explanation) -> Iterator[str]:
+    """Changes of layout at the ends of the network, which nobody can avoid."""
+    ops = [one for one in found.profile.executed if one.op in _LAYOUT]
+    share = _percent(found, ops)
+    if share >= 2 * WORTH_SAYING and not _between_convolutions(found, ops):
+        yield (
+            f"{len(ops)} changes of the order of axes take {share:.0f} % of the time, at the ends "
+            "of the network: kernels read images channel by channel."
+        )
 
 
 _LAYOUT = ("Transpose", "ReorderInput", "ReorderOutput")
@@ -110,17 +148,12 @@ _MEND = {
 
 
 def _shapes(found: Explanation) -> Iterator[str]:
-    """Slow layers whose channels do not fill the kernel's lanes, or that have one a group."""
-    ragged, depthwise = [], []
-    for one in found.profile.executed:
-        if one.weight is None or one.kind != "integer" or len(one.weight) < 3:
-            continue
-        if 100 * found.roofline.ceiling_ms(one) >= FAR * one.milliseconds:
-            continue
-        if one.depthwise:
-            depthwise.append(one)
-        elif one.weight[0] % LANES or one.weight[1] % LANES:
-            ragged.append(one)
+    """Slow layers whose channels do not fill the kernel's lanes."""
+    ragged = [
+        one
+        for one in _slow_convolutions(found)
+        if not one.depthwise and one.weight and (one.weight[0] % LANES or one.weight[1] % LANES)
+    ]
     if (share := _percent(found, ragged)) >= WORTH_SAYING:
         some = ", ".join(
             f"{one.title!r} ({one.weight[1]} to {one.weight[0]})"
@@ -132,11 +165,24 @@ def _shapes(found: Explanation) -> Iterator[str]:
             f"channels are no multiples of {LANES}, as the kernel computes them: {some}. Give them "
             "such numbers of channels, where you can train again."
         )
-    if (share := _percent(found, depthwise)) >= WORTH_SAYING:
+
+
+def _depthwise(found: Explanation) -> Iterator[str]:
+    slow = [one for one in _slow_convolutions(found) if one.depthwise]
+    if (share := _percent(found, slow)) >= WORTH_SAYING:
         yield (
-            f"{share:.0f} % of the time in convolutions of one channel a group ({len(depthwise)}): "
+            f"{share:.0f} % of the time in convolutions of one channel a group ({len(slow)}): "
             "they multiply each value a few times only, and integers gain little there."
         )
+
+
+def _slow_convolutions(found: Explanation) -> Iterator[Executed]:
+    """Integer convolutions below ``FAR`` percent of their ceiling."""
+    for one in found.profile.executed:
+        if one.weight is None or one.kind != "integer" or len(one.weight) < 3:
+            continue
+        if 100 * found.roofline.ceiling_ms(one) < FAR * one.milliseconds:
+            yield one
 
 
 def _calls(found: Explanation) -> Iterator[str]:
@@ -149,15 +195,28 @@ def _calls(found: Explanation) -> Iterator[str]:
         )
 
 
-def _variants(found: Explanation) -> Iterator[str]:
+def _gains(found: Explanation) -> Iterator[str]:
+    """Settings that were measured to take less time, if times can be judged."""
+    for variant in () if found.load.busy else found.variants:
+        if variant.name != INEXACT and variant.ratio < 1 - WORTH_SAYING / 100:
+            yield f"Measured with {variant.name}: {_measured(variant)}."
+
+
+def _no_gains(found: Explanation) -> Iterator[str]:
     for variant in found.variants:
-        if variant.name == "exact=False":
+        if variant.name == INEXACT:
             continue
-        verdict = f"{variant.milliseconds:.3g} ms a sample, {variant.ratio:.2f} of the time"
-        if variant.ratio < 1 - WORTH_SAYING / 100:
-            yield f"Measured with {variant.name}: {verdict}."
-        else:
-            yield f"Measured with {variant.name}: {verdict}; no gain."
+        if found.load.busy:
+            yield f"Measured with {variant.name}, not to be judged: {_measured(variant)}."
+        elif variant.ratio >= 1 - WORTH_SAYING / 100:
+            yield f"Measured with {variant.name}: {_measured(variant)}; no gain."
+
+
+def _measured(variant: Variant) -> str:
+    return (
+        f"{variant.milliseconds:.3g} ms a sample (IQR {variant.iqr_ms:.2g} ms), "
+        f"{variant.ratio:.2f} of the time"
+    )
 
 
 def _percent(found: Explanation, ops: list[Executed]) -> float:

@@ -28,6 +28,13 @@ MOVES = frozenset(
         *("Slice", "Resize", "Pad", "Expand", "DepthToSpace", "SpaceToDepth", "Identity"),
     }
 )
+#: Operators without a kernel that equal one with a kernel where their second input is constant.
+_EQUAL = {
+    "Div": "its divisor is constant: write it as Mul by the reciprocal, which has one",
+    "Sub": "what it subtracts is constant: write it as Add of the negative, which has one",
+}
+#: Where layers keep 8-bit weights.
+_PLACES = {"Conv": 1, "Gemm": 1, "MatMul": 1, "QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _WEIGHTED = frozenset({"Conv", "Gemm", "MatMul", "ConvTranspose"})
 _ABSORBED = frozenset({"Relu", "Clip"})
@@ -51,6 +58,23 @@ def float_ops(model: ModelProto, profile: Profile) -> tuple[FloatOp, ...]:
     graph = _Graph(model)
     found = [FloatOp(one, _reason(graph, one)) for one in profile.executed if one.kind == "float"]
     return tuple(sorted(found, key=lambda op: -op.executed.milliseconds))
+
+
+def weighted_layers(model: ModelProto) -> Iterator[tuple[str, NDArray[Any], int]]:
+    """Yield name, stored int8 weights ``[O, C / groups, ...]`` and groups of each integer layer."""
+    graph = _Graph(model)
+    for node in model.graph.node:
+        if node.op_type not in _PLACES:
+            continue
+        weight = graph.fixed(node.input[_PLACES[node.op_type]])
+        if weight is None or weight.dtype != np.int8 or weight.ndim < 2:
+            continue
+        numbers = {a.name: a.i for a in node.attribute}
+        product = node.op_type not in ("Conv", "QLinearConv")
+        if product and not numbers.get("transB", 0):
+            weight = weight.reshape(-1, *weight.shape[-2:]).swapaxes(1, 2)
+            weight = weight.reshape(-1, weight.shape[-1])
+        yield node.name, weight, numbers.get("group", 1)
 
 
 class _Graph:
@@ -90,6 +114,16 @@ class _Graph:
         tensor = self.stored.get(name)
         return None if tensor is None else numpy_helper.to_array(tensor)
 
+    def fixed(self, name: str) -> NDArray[Any] | None:
+        """The constant itself, or the one behind a ``Constant`` or ``DequantizeLinear``."""
+        node = self.made.get(name)
+        if node is not None and node.op_type == "Constant":
+            value = next((a.t for a in node.attribute if a.name == "value"), None)
+            return None if value is None else numpy_helper.to_array(value)
+        if node is not None and node.op_type == "DequantizeLinear":
+            return self.constant(node.input[0])
+        return self.constant(name)
+
 
 def _reason(graph: _Graph, one: Executed) -> str:
     """The first thing that is missing."""
@@ -113,7 +147,11 @@ def _lacking(graph: _Graph, node: NodeProto) -> Iterator[str]:
     if op in _ABSORBED:
         yield from _unabsorbed(graph, node)
     if op not in KERNELS | MOVES or op in _NO_KERNEL_YET:
-        yield f"ONNX Runtime has no integer kernel for {op} on the CPU"
+        other = _EQUAL.get(op)
+        if other is not None and graph.fixed(node.input[1]) is not None:
+            yield f"ONNX Runtime has no integer kernel for {op} on the CPU; {other}"
+        else:
+            yield f"ONNX Runtime has no integer kernel for {op} on the CPU"
         return
     tensors = node.input[:2] if op in _WEIGHTED or op in ("Add", "Mul") else node.input[:1]
     for place, name in enumerate(node.input if op == "Concat" else tensors):

@@ -66,6 +66,8 @@ class Executed:
     groups: int
     multiply_adds: int
     moved_bytes: int  # read and written, weights included
+    source: str = ""  # name of the node in the file that was given; empty if the optimizer made it
+    durations: tuple[float, ...] = ()  # [ms], one a run
 
     @property
     def depthwise(self) -> bool:
@@ -74,8 +76,13 @@ class Executed:
 
     @property
     def title(self) -> str:
-        """The name without what ONNX Runtime's optimizer adds to it."""
-        return re.sub(r"(_token_\d+|_nchwc)+$", "", self.name)
+        """The name in the file; of what the optimizer made, its own without what that adds."""
+        return self.source or _plain(self.name)
+
+    @property
+    def iqr_ms(self) -> float:
+        """Interquartile range of the durations [ms]; 0 if there are none."""
+        return _iqr(np.array(self.durations))
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,15 @@ class Profile:
             sums[one.op, one.kind] += one.milliseconds
         return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
+    def iqr_ms(self, op: str | None = None, kind: Kind | None = None) -> float:
+        """Interquartile range over runs of the time of an operator type [ms], or of all."""
+        chosen = [
+            one.durations
+            for one in self.executed
+            if one.durations and (op is None or (one.op, one.kind) == (op, kind))
+        ]
+        return _iqr(np.sum(chosen, axis=0)) if chosen else 0.0
+
     def share(self, kind: Kind) -> float:
         """Percent of the operators' time that one kind takes."""
         part = sum(one.milliseconds for one in self.executed if one.kind == kind)
@@ -108,14 +124,19 @@ class Profile:
 def named(path: Path) -> ModelProto:
     """The file's model, each node with a name of its own, so that the profile can tell them apart.
 
+    A node without a name takes that of its first output, by which the file knows it as well.
+
     Raises:
         DataError: the file cannot be read.
     """
     model = read_onnx(path)
     seen: set[str] = set()
-    for place, node in enumerate(model.graph.node):
-        if not node.name or node.name in seen:
-            node.name = f"{node.op_type}_{place}"
+    for node in model.graph.node:
+        output = next(filter(None, node.output), node.op_type)
+        for name in (node.name, output, f"{node.op_type} {output}"):
+            if name and name not in seen:
+                node.name = name
+                break
         seen.add(node.name)
     return model
 
@@ -143,14 +164,19 @@ def profile(
         events = json.loads(Path(session.end_profiling()).read_text())
         optimized = onnx.load(str(saved))
     return Profile(
-        _executed(optimized, events), runs=runs, batch=len(batch), threads=options.threads
+        _executed(optimized, events, _Origins(model)),
+        runs=runs,
+        batch=len(batch),
+        threads=options.threads,
     )
 
 
 _WARMUP = 5
 
 
-def _executed(optimized: ModelProto, events: list[dict[str, Any]]) -> tuple[Executed, ...]:
+def _executed(
+    optimized: ModelProto, events: list[dict[str, Any]], origins: _Origins
+) -> tuple[Executed, ...]:
     """Join events with the nodes of the optimized graph; those inside of If and Loop are theirs."""
     nodes = {node.name: node for node in optimized.graph.node}
     stored = {tensor.name: tensor for tensor in optimized.graph.initializer}
@@ -167,17 +193,62 @@ def _executed(optimized: ModelProto, events: list[dict[str, Any]]) -> tuple[Exec
             times[name].append(event["dur"])
             details[name] = event["args"]
     return tuple(
-        _one(nodes[name], details[name], statistics.median(found[_WARMUP:]) / 1e3, stored, behind)
+        _one(
+            nodes[name],
+            details[name],
+            tuple(microseconds / 1e3 for microseconds in found[_WARMUP:]),
+            stored,
+            behind,
+            origins.name(nodes[name]),
+        )
         for name, found in times.items()
     )
+
+
+#: Operators behind a layer that its kernel may take in: a sum, an activation, a quantizer.
+_TAKEN_IN = 3
+
+
+class _Origins:
+    """The nodes of the file by name and by output, to find those that the optimizer renamed."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self.nodes = {node.name: node for node in model.graph.node}
+        self.made = {name: node for node in model.graph.node for name in node.output}
+
+    def name(self, node: NodeProto) -> str:
+        """Name of the node in the file; empty if the optimizer made it.
+
+        A layer that took in what follows it, an activation or a quantizer, goes by its own name.
+        """
+        plain = _plain(node.name)
+        outputs = [name for name in (plain, *node.output) if name in self.made]  # of blocked layout
+        source = self.nodes.get(plain) or (self.made[outputs[0]] if outputs else None)
+        for _ in range(_TAKEN_IN if node.op_type in _WEIGHTS else 0):
+            if source is None or source.op_type in _WEIGHTS:
+                break
+            source = self.made.get(source.input[0])
+        if source is None or (node.op_type in CONVERSIONS and source.op_type != node.op_type):
+            return ""  # a change of layout has the output of what it follows
+        return str(source.name)
+
+
+def _plain(name: str) -> str:
+    """A node's name without what ONNX Runtime's optimizer adds to it."""
+    return re.sub(r"(_token_\d+|_nchwc)+$", "", name)
+
+
+def _iqr(values: NDArray[Any]) -> float:
+    return float(np.subtract(*np.percentile(values, [75, 25]))) if values.size else 0.0
 
 
 def _one(
     node: NodeProto,
     details: Mapping[str, Any],
-    milliseconds: float,
+    durations: tuple[float, ...],
     stored: Mapping[str, TensorProto],
     behind: Mapping[str, TensorProto],
+    source: str,
 ) -> Executed:
     read, written = (details.get(f"{side}_type_shape", []) for side in ("input", "output"))
     shape = tuple(next(iter(written[0].values()))) if written else ()
@@ -191,7 +262,7 @@ def _one(
         name=node.name,
         op=node.op_type,
         kind=_kind(node.op_type, read, written),
-        milliseconds=milliseconds,
+        milliseconds=statistics.median(durations),
         inputs=tuple(node.input),
         outputs=tuple(node.output),
         output_shape=shape,
@@ -199,6 +270,8 @@ def _one(
         groups=next((a.i for a in node.attribute if a.name == "group"), 1),
         multiply_adds=_multiply_adds(node, shape, weight, read),
         moved_bytes=moved + constants,
+        source=source,
+        durations=durations,
     )
 
 

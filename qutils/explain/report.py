@@ -14,14 +14,16 @@ from qutils import bench
 from qutils.bench.latency import normal_batch
 from qutils.cores import core_count
 from qutils.errors import InvalidInputError, QutilsError, UnsupportedError
+from qutils.explain.busy import Load, load_of, share_of_core
 from qutils.explain.cpu import Offer, offers
-from qutils.explain.ops import FloatOp, float_ops
+from qutils.explain.ops import FloatOp, float_ops, weighted_layers
 from qutils.explain.profile import Profile, named, profile
 from qutils.explain.roofline import Roofline, measure
 from qutils.export.qdq_graph import integer_operators
-from qutils.runtimes.base import RuntimeOptions
+from qutils.runtimes.base import Axis, RuntimeOptions
 from qutils.runtimes.cpu import saturates
 from qutils.runtimes.onnxruntime import OnnxRuntime
+from qutils.runtimes.overflow import overflowing
 
 BATCHED = 8
 _REPEATS = 50
@@ -34,6 +36,7 @@ class Variant:
     name: str
     milliseconds: float  # a sample
     ratio: float  # to the file as asked for, of the time a sample takes
+    iqr_ms: float = 0.0  # of a sample
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Explanation:
     offers: tuple[Offer, ...]
     variants: tuple[Variant, ...]
     quantized: bool
+    load: Load
+    overflowing: tuple[str, ...] = ()  # layers whose weights can leave 16 bits without VNNI
     floats: Profile | None = None
     ratio: bench.Ratio | None = None  # latency of the file over that of the float file
 
@@ -72,7 +77,8 @@ def explain(
         float_path: the float file to compare with, in turns, in the same run.
         batch: an array, or the size of a batch of normal values; what the file fixes, or 1, if
             None.
-        sizes: the axes behind the batch, where the file leaves them open.
+        sizes: the axes behind the batch, where the file leaves them open; those of the float file
+            unless given.
 
     Raises:
         DataError: a file is missing, truncated or corrupt.
@@ -88,17 +94,23 @@ def explain(
             raise InvalidInputError(f"{each} is no .onnx file: what runs there is ONNX Runtime")
     runtime = OnnxRuntime.load(path, threads)
     before = None if float_path is None else OnnxRuntime.load(float_path, threads)
-    array = batch if isinstance(batch, np.ndarray) else normal_batch(runtime, batch, sizes)
+    if isinstance(batch, np.ndarray):
+        array = batch
+    else:
+        array = normal_batch(runtime, *_sizes(runtime, before, batch, sizes))
     _try(runtime, array)
     model = named(Path(path))
     quantized = bool(integer_operators(model))
     measured = profile(model, array, options, runs=runs)
-    floats, ratio = None, None
+    floats, ratio, idle = None, None, share_of_core()
     if before is not None:
         floats, ratio = _beside(before, runtime, array, options, runs)
+    latency = bench.latency(runtime, array, repeats=_REPEATS)
     return Explanation(
         path=Path(path),
-        latency=bench.latency(runtime, array, repeats=_REPEATS),
+        latency=latency,
+        load=load_of((idle, share_of_core()), latency),
+        overflowing=tuple(overflowing(weighted_layers(model))),
         profile=measured,
         roofline=measure(options),
         float_ops=float_ops(model, measured),
@@ -107,6 +119,34 @@ def explain(
         quantized=quantized,
         floats=floats,
         ratio=ratio,
+    )
+
+
+def _sizes(
+    runtime: OnnxRuntime,
+    before: OnnxRuntime | None,
+    batch: int | None,
+    sizes: Sequence[int] | None,
+) -> tuple[int | None, Sequence[int] | None]:
+    """Batch and other axes: what the float file fixes, where this file leaves it open."""
+    if before is None or not _same_network(before.input_shape, runtime.input_shape):
+        return batch, sizes
+    (first, *inner), (other, *others) = runtime.input_shape, before.input_shape
+    if batch is None and not isinstance(first, int) and isinstance(other, int):
+        batch = other
+    if sizes is None and not all(isinstance(axis, int) for axis in inner):
+        pairs = zip(inner, others, strict=True)
+        found = [a if isinstance(a, int) else b for a, b in pairs]
+        sizes = [size for size in found if isinstance(size, int)]
+        sizes = sizes if len(sizes) == len(inner) else None
+    return batch, sizes
+
+
+def _same_network(one: Sequence[Axis], other: Sequence[Axis]) -> bool:
+    """Whether inputs may be the same: axes that both files fix are equal; open ones fit all."""
+    return len(one) == len(other) and all(
+        a == b or not (isinstance(a, int) and isinstance(b, int))
+        for a, b in zip(one, other, strict=True)
     )
 
 
@@ -134,11 +174,12 @@ def _beside(
     options: RuntimeOptions,
     runs: int,
 ) -> tuple[Profile, bench.Ratio]:
-    if before.input_shape[1:] != runtime.input_shape[1:]:
+    if not _same_network(before.input_shape, runtime.input_shape):
         raise InvalidInputError(
             f"{before.path} takes {list(before.input_shape)} and {runtime.path} "
             f"{list(runtime.input_shape)}: give the float file of the same network"
         )
+    _try(before, batch)
     model = named(before.path)
     if integer_operators(model):
         raise InvalidInputError(
@@ -172,6 +213,7 @@ def _timed(
     found = []
     for name, (other, array) in variants.items():
         here = bench.latency(runtime, batch, repeats=_REPEATS).median_ms / len(batch)
-        there = bench.latency(other, array, repeats=_REPEATS).median_ms / len(array)
-        found.append(Variant(name, there, there / here))
+        latency = bench.latency(other, array, repeats=_REPEATS)
+        there, iqr = latency.median_ms / len(array), latency.iqr_ms / len(array)
+        found.append(Variant(name, there, there / here, iqr))
     return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from qutils.explain.advice import advice
+from qutils.explain.advice import advice, remarks
 from qutils.explain.profile import Executed, Profile
 from qutils.explain.report import Explanation
 from qutils.explain.roofline import Roofline
+from qutils.graph.pair_sums import pair_sums
 
 #: So many layers are listed.
 LISTED = 12
@@ -15,8 +16,14 @@ LISTED = 12
 
 def lines(found: Explanation) -> list[str]:
     """The whole report, section by section."""
-    sections = (_run, _cpu, _operators, _float, _layers, _changes)
-    return [line for section in sections for line in (*section(found), "")][:-1]
+    sections = (_run, _cpu, _operators, _float, _layers, _remarks, _changes)
+    return [line for section in sections for line in _spaced(section(found))][:-1]
+
+
+def _spaced(section: Iterator[str]) -> list[str]:
+    """The lines of a section and an empty one; nothing of an empty section."""
+    found = list(section)
+    return [*found, ""] if found else []
 
 
 def _run(found: Explanation) -> Iterator[str]:
@@ -29,8 +36,9 @@ def _run(found: Explanation) -> Iterator[str]:
         )
     inside = found.profile.milliseconds
     yield (
-        f"operators: {inside:.3g} ms, the sum of medians of {found.profile.runs} runs under the "
-        f"profiler, measured; at the ceiling {found.ceiling_ms:.3g} ms, estimated"
+        f"operators: {inside:.3g} ms (IQR {found.profile.iqr_ms():.2g} ms), the sum of medians of "
+        f"{found.profile.runs} runs under the profiler, measured; at the ceiling "
+        f"{found.ceiling_ms:.3g} ms, estimated"
     )
 
 
@@ -41,6 +49,7 @@ def _cpu(found: Explanation) -> Iterator[str]:
         yield f"  {offer.instructions.name:<12} {has:<4} {offer.instructions.does}"
     if not found.offers:
         yield "  unknown: the system does not list the CPU's instructions"
+    yield f"ONNX Runtime's kernels saturate {pair_sums('onnxruntime')}"
     roof = found.roofline
     yield f"Ceiling, measured in ONNX Runtime with threads {roof.threads}:"
     yield (
@@ -52,7 +61,7 @@ def _cpu(found: Explanation) -> Iterator[str]:
 
 
 def _operators(found: Explanation) -> Iterator[str]:
-    yield "Time by operator type [ms], measured:"
+    yield "Time by operator type [ms], measured: sum of medians, IQR, share"
     yield from _table(found.profile)
     shares = ", ".join(
         f"{kind} {found.profile.share(kind):.0f} %"
@@ -61,7 +70,7 @@ def _operators(found: Explanation) -> Iterator[str]:
     )
     yield f"  {shares}"
     if found.floats is not None:
-        yield "The float file, by operator type [ms], measured:"
+        yield "The float file, by operator type [ms], measured: sum of medians, IQR, share"
         yield from _table(found.floats)
 
 
@@ -71,7 +80,7 @@ def _table(profile: Profile) -> Iterator[str]:
         count = sum((one.op, one.kind) == (op, kind) for one in profile.executed)
         yield (
             f"  {count:>4} {op:<24} {kind:<10} {milliseconds:>9.4f} "
-            f"{100 * milliseconds / total:>5.1f} %"
+            f"{profile.iqr_ms(op, kind):>8.4f} {100 * milliseconds / total:>5.1f} %"
         )
 
 
@@ -92,10 +101,13 @@ def _layers(found: Explanation) -> Iterator[str]:
     longest = sorted(found.profile.executed, key=lambda one: -one.milliseconds)[:LISTED]
     yield "Longest operators:"
     yield (
-        f"  {'':<28} {'multiply-adds':>14} {'bytes':>10} {'measured':>10} {'estimated':>10} "
-        f"{'reached':>8}"
+        f"  {'':<28} {'multiply-adds':>14} {'bytes':>10} {'measured':>10} {'IQR':>8} "
+        f"{'estimated':>10} {'reached':>8}"
     )
-    yield f"  {'':<28} {'':>14} {'':>10} {'[ms]':>10} {'[ms]':>10} {'':>8}  limit at the ceiling"
+    yield (
+        f"  {'':<28} {'':>14} {'':>10} {'[ms]':>10} {'[ms]':>8} {'[ms]':>10} {'':>8}  "
+        "limit at the ceiling"
+    )
     for one in longest:
         yield _layer(one, found.roofline)
 
@@ -107,8 +119,17 @@ def _layer(one: Executed, roof: Roofline) -> str:
     title = title if len(title) <= 28 else title[:27] + "…"
     return (
         f"  {title:<28} {one.multiply_adds:>14,} {one.moved_bytes:>10,} "
-        f"{one.milliseconds:>10.4f} {ceiling:>10.4f} {reached:>8}  {roof.bound(one)}"
+        f"{one.milliseconds:>10.4f} {one.iqr_ms:>8.4f} {ceiling:>10.4f} {reached:>8}  "
+        f"{roof.bound(one)}"
     )
+
+
+def _remarks(found: Explanation) -> Iterator[str]:
+    said = remarks(found)
+    if said:
+        yield "What the times say:"
+    for sentence in said:
+        yield f"  - {sentence}"
 
 
 def _changes(found: Explanation) -> Iterator[str]:

@@ -67,7 +67,8 @@ def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> 
 
     The file computes what was simulated in any runtime whose kernels sum exactly.
     ``runtimes.load(path)`` sees to that; a plain ONNX Runtime session on an x86 CPU without VNNI
-    needs ``session.x64quantprecision`` (see ``qutils.runtimes.onnxruntime``).
+    needs ``session.x64quantprecision`` (see ``qutils.runtimes.onnxruntime``), or weights that
+    cannot overflow (``Recipe.saturation_safe``, the default for OpenVINO and Inductor).
 
     Args:
         target: the runtime; default is the one the model was placed for.

@@ -1,4 +1,4 @@
-"""What CPUs without VNNI make of a model, and of the same model with weights of 7 bits."""
+"""What CPUs without VNNI make of a model, and of the same model with smaller weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from qutils.bench.accuracy import wilson
 from qutils.errors import InvalidInputError
 from qutils.figures.theme import BLUE, REFERENCE, VERMILLION, model_label, themed
 
-_WIDTHS = {8: "8 bits\n−127..127", REDUCED: "7 bits\n−63..63"}
+#: By bits of the weights, and whether their pairs fit into 16 bits.
+_WIDTHS = {
+    (8, False): "8 bits\n−127..127",
+    (REDUCED, False): "7 bits\n−63..63",
+    (8, True): "8 bits,\npairs fit",
+}
 _PATHS = {
     True: ("with VNNI: sums in 32 bits", BLUE),
     False: ("without: pairs in 16 bits", VERMILLION),
@@ -72,4 +77,6 @@ def _draw_sqnr(axes: Axes, one: Saturation) -> None:
 
 
 def _place(outcome: Outcome) -> float:
-    return list(_WIDTHS).index(outcome.weight_bits) + (_BAR / 2) * (-1 if outcome.vnni else 1)
+    return list(_WIDTHS).index((outcome.weight_bits, outcome.safe)) + (_BAR / 2) * (
+        -1 if outcome.vnni else 1
+    )

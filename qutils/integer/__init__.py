@@ -14,7 +14,7 @@ from qutils.integer.arithmetic import (
 from qutils.integer.kernels import KERNELS
 from qutils.integer.reference import IntegerReference
 from qutils.integer.rules import RULES
-from qutils.integer.saturating import SATURATING
+from qutils.integer.saturating import SATURATING, SATURATING_BY_PLACE, kernels_on
 from qutils.integer.values import Quantized
 
 __all__ = [
@@ -22,12 +22,14 @@ __all__ = [
     "KERNELS",
     "RULES",
     "SATURATING",
+    "SATURATING_BY_PLACE",
     "FixedPoint",
     "IntegerReference",
     "Quantized",
     "bias_to_int32",
     "conv_accumulate",
     "fixed_point_multiplier",
+    "kernels_on",
     "linear_accumulate",
     "multiplier",
     "requantize",

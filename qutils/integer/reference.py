@@ -14,8 +14,10 @@ from qutils.convert import convert
 from qutils.errors import InvalidInputError
 from qutils.graph import Target
 from qutils.graph.nodes import attribute, is_float, op_name, outputs_of
+from qutils.graph.pair_sums import Instructions
 from qutils.graph.signature import Batch
 from qutils.integer.kernels import BIASED, KERNELS, Kernel, taken_in
+from qutils.integer.saturating import kernels_on
 from qutils.integer.values import Grid, Quantized, Unrounded
 from qutils.simulate import SimulatedModel
 
@@ -35,20 +37,31 @@ class IntegerReference:
     It is the oracle: the simulation is judged against it, and every runtime.
 
     Args:
-        kernels: what computes each operator: ``SATURATING`` for an x86 CPU without VNNI, say.
+        kernels: what computes each operator, in place of what ``instructions`` says.
+        instructions: ``"vnni"`` sums exactly, as every backend does on a CPU with VNNI; ``"avx2"``
+            computes what the target's kernels compute without it, saturation included, on whatever
+            CPU this runs (ONNX Runtime's in a session without ``session.x64quantprecision``).
 
     Raises:
-        InvalidInputError: not a simulated model.
+        InvalidInputError: not a simulated model, or unknown instructions.
         UnsupportedError: weights are quantized per group, which the reference graph lacks.
     """
 
-    def __init__(self, sim: SimulatedModel, kernels: Mapping[str, Kernel] = KERNELS) -> None:
+    def __init__(
+        self,
+        sim: SimulatedModel,
+        kernels: Mapping[str, Kernel] | None = None,
+        *,
+        instructions: Instructions = "vnni",
+    ) -> None:
         if not isinstance(sim, SimulatedModel):
             raise InvalidInputError(
                 f"the integer reference takes a simulated model, got {type(sim).__name__}: make "
                 "one with q.calibrate(model, batches)"
             )
-        self.captured, self.target, self.kernels = sim.captured, sim.target, kernels
+        self.captured, self.target = sim.captured, sim.target
+        computing = kernels_on(instructions, sim.target.name)
+        self.kernels = computing if kernels is None else kernels
         self.module = convert(sim)
         self.float_nodes = tuple(_in_float(self.module, sim.target))
 

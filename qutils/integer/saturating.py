@@ -7,7 +7,9 @@ is widened, so that each pair saturates:
 
 ``x`` are the stored bytes, their zero point still in them, and padding stores the zero point.
 Neighbours are ``k = 2j, 2j + 1`` in the order in which the kernel reads a filter: place by place,
-and at each place channel by channel. An odd last product stands alone.
+and at each place channel by channel. MLAS reads on from one place to the next; an odd last product
+stands alone. oneDNN begins anew at each place, so that an odd last channel stands alone there
+(``by_place``), except in grouped convolutions, which it computes as matrix products.
 
 Depthwise convolutions have kernels of their own, which widen first and are exact; so are those for
 unsigned weights.
@@ -18,7 +20,7 @@ Source: ONNX Runtime 1.x, ``MlasGemmU8S8Kernel`` and ``MlasConvSymKernel`` for A
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
 from types import MappingProxyType
@@ -28,7 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qutils.errors import UnsupportedError
+from qutils.errors import UnsupportedError, unknown_name
+from qutils.graph.pair_sums import INSTRUCTIONS, Instructions, is_depthwise, pair_sums
 from qutils.integer.kernels import KERNELS, Kernel, convolve, linear, of_accumulator
 from qutils.integer.values import Accumulator, Quantized, Unrounded
 
@@ -78,24 +81,32 @@ def convolve_in_pairs(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    *,
+    by_place: bool = False,
 ) -> Unrounded:
     """``convolve``, pairs saturating; 1, 2 or 3 axes in space. Depthwise stays exact.
+
+    Args:
+        by_place: pairs begin anew at each place of the filter, but in groups (oneDNN).
 
     Raises:
         UnsupportedError: a bias in float, which these kernels do not take.
     """
     exact = convolve(x, w, bias, stride, padding, dilation, groups)
     out, channels, *size = w.integers.shape
-    if w.grid.qmin >= 0 or (groups > 1 and channels == 1 and out == groups):
+    if w.grid.qmin >= 0 or is_depthwise(w.integers, groups):
         return exact
     acc = _integers(exact)
     strides, dilations = (_each(value, len(size)) for value in (stride, dilation))
     padded = F.pad(_bytes(x), _around(padding, size, dilations), value=_byte_of_zero(x))
-    filters = w.integers.movedim(1, -1).reshape(groups, out // groups, -1)  # places, then channels
+    filters = w.integers.movedim(1, -1)  # places, then channels
+    width = channels + channels % 2 if by_place and groups == 1 else channels
+    filters = F.pad(filters, (0, width - channels)).reshape(groups, out // groups, -1)
     places = list(product(*map(range, size)))
 
     def column(group: int, k: int) -> Tensor:
-        at, channel = places[k // channels], group * channels + k % channels
+        at = places[k // width]
+        channel = group * channels + min(k % width, channels - 1)  # beyond the last: times 0
         values = padded[:, channel]
         for axis, (p, d, s) in enumerate(zip(at, dilations, strides, strict=True), start=1):
             values = values.narrow(axis, p * d, s * (acc.shape[axis + 1] - 1) + 1)
@@ -160,13 +171,29 @@ def _around(padding: Any, size: list[int], dilation: tuple[int, ...]) -> list[in
     return [m for amount in reversed(amounts) for m in (amount, amount)]
 
 
-#: ``KERNELS`` of an x86 CPU without VNNI.
-SATURATING: MappingProxyType[str, Kernel] = MappingProxyType(
-    {
-        **KERNELS,
-        "conv1d": convolve_in_pairs,
-        "conv2d": convolve_in_pairs,
-        "conv3d": convolve_in_pairs,
-        "linear": linear_in_pairs,
-    }
-)
+def _in_pairs(convolution: Kernel) -> MappingProxyType[str, Kernel]:
+    convolutions = dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolution)
+    return MappingProxyType({**KERNELS, **convolutions, "linear": linear_in_pairs})
+
+
+#: ``KERNELS`` of an x86 CPU without VNNI: ONNX Runtime's.
+SATURATING = _in_pairs(convolve_in_pairs)
+#: The same of oneDNN, which OpenVINO and Inductor use.
+SATURATING_BY_PLACE = _in_pairs(partial(convolve_in_pairs, by_place=True))
+_BY_PAIRS = {"filter": SATURATING, "place": SATURATING_BY_PLACE}
+
+
+def kernels_on(instructions: Instructions, target_name: str) -> Mapping[str, Kernel]:
+    """Return what a target's kernels compute on a CPU with these instructions.
+
+    Raises:
+        InvalidInputError: unknown instructions or target; the closest name is suggested.
+
+    >>> kernels_on("avx2", "litert") is KERNELS, kernels_on("avx2", "onnxruntime") is SATURATING
+    (True, True)
+    """
+    if instructions not in INSTRUCTIONS:
+        raise unknown_name("instructions", instructions, INSTRUCTIONS)
+    record = pair_sums(target_name)
+    exact = instructions == "vnni" or not record.can_saturate
+    return KERNELS if exact else _BY_PAIRS[record.neighbours]

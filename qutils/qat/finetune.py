@@ -115,6 +115,7 @@ def finetune(
             on_step=None if on_step is None else lambda step: on_step(step, student),
         )
     student.cpu().eval().requires_grad_(False)
+    student.fit_pairs()
     student.fit_biases()
     student.captured.freeze(stays.parameters)
     student.curve = (*sim.curve, *curve)

@@ -40,7 +40,8 @@ class Inner:
 class RuntimeOptions:
     """How a runtime computes: ``threads`` of one operator, ``exact`` integer arithmetic.
 
-    ``exact=False`` allows kernels that saturate intermediate sums for speed.
+    ``exact=False`` allows kernels that saturate intermediate sums, for speed. Where a runtime has
+    no exact ones for this CPU, ``exact=True`` warns of files whose weights can overflow.
     """
 
     threads: int = 1
@@ -110,11 +111,7 @@ class Runtime(ABC):
 
     @property
     def execution(self) -> Execution:
-        """How quantized layers compute on this machine.
-
-        ``simulated`` where its integer kernels would saturate and ``exact`` was asked for, so that
-        the runtime computes in float between the file's quantizers.
-        """
+        """How quantized layers compute: always in the runtime's own integer kernels."""
         return "integer"
 
     @property

@@ -6,8 +6,9 @@ where the input has one channel, and stops.
 
 Convolutions and linear layers run in oneDNN, which scales the sum and adds the bias in float, then
 rounds half to even; the rest is generated C++ that reads 8-bit integers, computes in float and
-writes 8-bit integers. CPUs without VNNI add pairs of products in 16 bits and saturate: there,
-``exact=True`` leaves the layers in float between their quantizers, as simulated.
+writes 8-bit integers. CPUs without VNNI add pairs of products in 16 bits and saturate, unless the
+weights cannot overflow (``Recipe.saturation_safe``, the default for this target): loading a file
+with others warns there, unless ``exact=False``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import logging
 import platform
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -29,9 +31,11 @@ from torch._inductor.utils import run_and_get_code
 
 from qutils.convert import register_operators
 from qutils.errors import MissingPackageError, UnsupportedError
+from qutils.graph.nodes import argument, layer_of, op_name
 from qutils.graph.quiet import quiet
-from qutils.runtimes.base import Axis, Execution, Runtime, RuntimeOptions, check_batch
+from qutils.runtimes.base import Axis, Runtime, RuntimeOptions, check_batch
 from qutils.runtimes.cpu import X86, saturates
+from qutils.runtimes.overflow import warn_of_overflow
 from qutils.runtimes.pt2 import check
 
 #: Samples computed in one call, at the most.
@@ -80,6 +84,8 @@ class Inductor(Runtime):
             raise UnsupportedError(
                 f"PyTorch {torch.__version__} cannot read {path}: {_reason(error)}"
             ) from error
+        if exact and saturates():
+            warn_of_overflow(Path(path), "Inductor", _weighted(program))
         return cls(Path(path), options, program)
 
     @torch.no_grad()
@@ -119,7 +125,7 @@ class Inductor(Runtime):
 
     def _compile(self, part: torch.Tensor) -> tuple[Any, str]:
         settings: dict[str, Any] = {
-            "freezing": self.execution == "integer",
+            "freezing": True,  # brings the integer kernels
             "cpp.threads": self.threads,
         }
         try:
@@ -132,11 +138,6 @@ class Inductor(Runtime):
                 f"Inductor cannot compile {self.path}: {_reason(error)}"
             ) from error
         return compiled, "\n".join(code)
-
-    @property
-    def execution(self) -> Execution:
-        """Simulated, in float, where the integer kernels would saturate and must not."""
-        return "simulated" if self.options.exact and saturates() else "integer"
 
     @property
     def version(self) -> str:
@@ -173,6 +174,21 @@ def _input_shape(path: Path, program: torch.export.ExportedProgram) -> tuple[int
     if inputs[0].dtype is not torch.float32 or isinstance(inputs[0].shape[0], int):
         raise UnsupportedError(f"{path} does not take float32 batches of any size: export it again")
     return tuple(int(size) for size in inputs[0].shape[1:])
+
+
+def _weighted(
+    program: torch.export.ExportedProgram,
+) -> Iterator[tuple[str, NDArray[Any], int]]:
+    """Name, stored 8-bit weights and groups of each layer with weights."""
+    stored = program.graph_signature.inputs_to_buffers
+    for node in program.graph.nodes:
+        if op_name(node) not in ("conv1d", "conv2d", "linear"):
+            continue
+        rounded: Any = node.args[1]
+        source = rounded.args[0] if op_name(rounded).startswith("dequantize") else rounded
+        weight = program.state_dict.get(stored.get(source.name, ""))
+        if weight is not None and weight.dtype is torch.int8:
+            yield layer_of(node), weight.numpy(), argument(node, 6, 1)
 
 
 def _body(code: str) -> str:

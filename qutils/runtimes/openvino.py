@@ -9,9 +9,9 @@ It is compiled anew for each shape of batch. With the batch left open OpenVINO i
 and 2026.4 loses the bias of a convolution where an ``Expand`` reads the shape of the input.
 
 x86 CPUs with AVX2 or AVX-512 but no VNNI run kernels that add pairs of products in 16 bits and
-saturate, as ONNX Runtime's do by default. No option makes those exact. There, ``exact=True``
-switches the low-precision passes off: the network computes in float between its quantizers, as it
-was simulated, and no faster than FP32.
+saturate, as ONNX Runtime's do by default. No option makes those exact: only weights that cannot
+overflow do (``Recipe.saturation_safe``, the default for this target). Where a file has others,
+loading it on such a CPU warns, unless ``exact=False``.
 """
 
 from __future__ import annotations
@@ -31,15 +31,13 @@ from numpy.typing import NDArray
 
 from qutils.errors import DataError, UnsupportedError
 from qutils.export.onnx_file import read_onnx
-from qutils.runtimes.base import Axis, Execution, Inner, Runtime, RuntimeOptions, check_batch
+from qutils.runtimes.base import Axis, Inner, Runtime, RuntimeOptions, check_batch
 from qutils.runtimes.cpu import saturates
 from qutils.runtimes.qdq import Tap, with_taps
 from qutils.runtimes.signal_stack import signal_stack_kept
 
 #: Layers of a compiled model that compute nothing.
 _IDLE = frozenset({"Const", "Input", "Output"})
-#: Internal setting of the CPU plugin: whether quantized layers become integer kernels.
-_LOW_PRECISION = "LP_TRANSFORMS_MODE"
 #: Ending of OpenVINO's own files; the weights lie beside them, in a ``.bin``.
 _OWN = ".xml"
 #: Shapes of batch that stay compiled.
@@ -76,6 +74,10 @@ class OpenVino(Runtime):
             read_onnx(path, external=False)  # of a broken file OpenVINO tells by a page of formats
         model = _read(Path(path), str(path))
         _check_interface(Path(path), model)
+        if exact and saturates():
+            from qutils.runtimes.overflow import warn_of_overflow  # imports torch
+
+            warn_of_overflow(Path(path), "OpenVINO", _weighted(model))
         return cls(Path(path), options, model)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
@@ -159,11 +161,6 @@ class OpenVino(Runtime):
         return {kind: sums[kind] for kind in sorted(sums, key=lambda k: -sums[k]) if sums[kind]}
 
     @property
-    def execution(self) -> Execution:
-        """Simulated, in float, where the integer kernels would saturate and must not."""
-        return "simulated" if self.options.exact and saturates() else "integer"
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """Of a batch, as the file declares it."""
         return self._dtype
@@ -193,16 +190,34 @@ def _executed(compiled: ov.CompiledModel) -> Iterator[str]:
             yield f"{layer} {precision}"
 
 
+def _weighted(model: ov.Model) -> Iterator[tuple[str, NDArray[Any], int]]:
+    """Name, stored 8-bit weights ``[O, C / groups, ...]`` and groups of each layer with weights."""
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        if kind not in ("Convolution", "GroupConvolution", "MatMul"):
+            continue
+        source = node.input_value(1).get_node()
+        while source.get_input_size() and source.get_type_name() != "Constant":
+            source = source.input_value(0).get_node()  # Reshape, Multiply, Subtract, Convert
+        if source.get_type_name() != "Constant" or source.get_element_type() != ov.Type.i8:
+            continue
+        shape = tuple(node.get_input_shape(1))
+        weight = np.array(source.get_data())
+        groups = shape[0] if kind == "GroupConvolution" else 1
+        if kind == "GroupConvolution":
+            weight = weight.reshape(shape[0] * shape[1], *shape[2:])
+        elif kind == "MatMul" and not node.get_attributes()["transpose_b"]:
+            weight = weight.T
+        yield node.get_friendly_name(), weight, groups
+
+
 def _settings(options: RuntimeOptions) -> dict[str, Any]:
-    settings: dict[str, Any] = {
+    return {
         "INFERENCE_NUM_THREADS": options.threads,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
         "ENABLE_CPU_PINNING": False,  # a core that others use would be waited for
     }
-    if options.exact and saturates():  # see ``execution``
-        settings[_LOW_PRECISION] = False
-    return settings
 
 
 def _check_own(path: Path) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-VENV = ROOT / ".venv"
+VENV = (ROOT / ".venv").resolve()  # of a link, the environment itself: it is copied, not patched
 CPUID, UD2 = b"\x0f\xa2", b"\x0f\x0b"
 #: Flags of /proc/cpuinfo that a CPU without AVX-512 does not have.
 NEWER = re.compile(r"\b(avx512\w*|avx_vnni\w*|avx_ifma|avx10\w*|amx_\w+)\b ?")

@@ -25,10 +25,13 @@ def trained():
 def test_both_paths_and_both_widths(trained):
     model, seen, x, y = trained
     found = saturation(seen, Recipe(), x, y)
-    assert [(o.weight_bits, o.vnni) for o in found.outcomes] == [
-        *((8, True), (8, False), (7, True), (7, False)),
+    assert [(o.weight_bits, o.vnni, o.safe) for o in found.outcomes] == [
+        *((8, True, False), (8, False, False), (7, True, False), (7, False, False)),
+        *((8, True, True), (8, False, True)),
     ]
-    eight, saturated, seven, same = found.outcomes
+    eight, saturated, seven, same, safe, also_same = found.outcomes
+    assert replace(also_same, vnni=True) == safe
+    assert 0 < found.safe_price_db < found.price_db
     assert saturated.sqnr_db < eight.sqnr_db - 10
     assert saturated.hits < eight.hits
     assert replace(same, vnni=True) == seven

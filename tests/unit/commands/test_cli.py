@@ -41,3 +41,20 @@ def test_an_unknown_command_is_told_with_the_closest_one():
     result = CliRunner().invoke(cli.main, ["quantise", "x"])
     assert result.exit_code == 2
     assert "unknown command 'quantise': did you mean 'quantize'?" in result.output
+
+
+def test_runtimes_says_what_is_here_and_what_saturates():
+    from qutils.graph.pair_sums import PAIR_SUMS
+    from qutils.runtimes import RUNTIMES
+
+    result = CliRunner().invoke(cli.main, ["runtimes"])
+    assert result.exit_code == 0, result.output
+    *listed, here = result.stdout.splitlines()
+    for line, (name, entry) in zip(listed, RUNTIMES.items(), strict=True):
+        assert line.split()[:3] == [
+            name,
+            entry.suffix,
+            "installed" if entry.installed else "missing",
+        ]
+        assert line.endswith(f"saturates {PAIR_SUMS[name]}")
+    assert here.startswith("This CPU")

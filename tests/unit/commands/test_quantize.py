@@ -13,8 +13,11 @@ from qutils.commands import request
 from qutils.commands.material import read_material
 from qutils.commands.models import read_model
 from qutils.errors import DataError, UnsupportedError
+from qutils.explain.ops import weighted_layers
 from qutils.export import tensorrt_rules
+from qutils.export.onnx_file import read_onnx
 from qutils.runtimes import RUNTIMES
+from qutils.runtimes.overflow import overflowing
 from tests.unit.experiments.toy import snapshot
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -307,14 +310,30 @@ def test_without_an_onnx_form_of_the_float_network_the_file_is_still_written(
     assert Path("net.pt2").is_file()
 
 
-def test_what_a_cpu_without_vnni_computes_in_float_is_called_simulated(quantize, monkeypatch):
-    pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
-    monkeypatch.setattr("qutils.runtimes.openvino.saturates", lambda: True)
-    result = quantize("nets.py:tiny", "net.onnx", "--data", "data.npz", "--target", "openvino")
+@pytest.mark.parametrize(
+    ("target", "words", "says"),
+    [
+        ("openvino", [], "the same results; weights are scaled so that no pair of products"),
+        ("openvino", ["--no-saturation-safe"], "oneDNN saturates, and computes otherwise (--satur"),
+        ("onnxruntime", [], "MLAS saturates, and computes otherwise (session.x64quantprecision=1"),
+        ("onnxruntime", ["--saturation-safe"], "the same results; weights are scaled"),
+        ("onnxruntime", ["--weight-bits", "7"], "weights of so few bits cannot overflow"),
+        ("litert", [], None),
+    ],
+)
+def test_it_says_what_cpus_without_vnni_compute(quantize, target, words, says):
+    """The summary, and the weights of the file itself."""
+    if not RUNTIMES[target].installed:
+        pytest.skip(f"{target} is not installed")
+    out = f"net{RUNTIMES[target].suffix}"
+    result = quantize("nets.py:tiny", out, "--data", "data.npz", "--target", target, *words)
     assert result.exit_code == 0, result.output
-    assert "integer (openvino)" not in result.stdout
-    assert "openvino computes in float here" in result.stdout
-    assert percent("same prediction, simulated and file", result.stdout) > 90
+    assert f"integer ({target})" in result.stdout
+    lines = [line for line in result.stdout.splitlines() if "x86 without VNNI:" in line]
+    assert [says in line for line in lines] == ([True] if says else [])
+    if out.endswith(".onnx"):
+        safe = "saturates" not in lines[0]
+        assert (list(overflowing(weighted_layers(read_onnx(out)))) == []) is safe
 
 
 def test_float_operators_have_a_place_in_every_file(quantize):

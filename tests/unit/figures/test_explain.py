@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from qutils.bench import Latency
-from qutils.explain import Executed, Explanation, Profile, Roofline
+from qutils.explain import Executed, Explanation, Load, Profile, Roofline
 from qutils.figures import time_by_operator
 from qutils.figures.explain import KIND_COLORS, SHOWN
 
@@ -24,6 +24,7 @@ def explanation(*ops, floats=None):
         offers=(),
         variants=(),
         quantized=True,
+        load=Load(1.0, 0.1),
         floats=floats,
     )
 
