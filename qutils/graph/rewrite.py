@@ -8,6 +8,7 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
+from qutils.graph.einsums import rewrite_einsums
 from qutils.graph.nodes import argument, clip_range, insert, is_float, op_name
 from qutils.graph.pads import rewrite_pads
 from qutils.graph.picks import rewrite_picks
@@ -19,6 +20,7 @@ _MOVES = ("max_pool1d", "max_pool2d", "max_pool3d", "flatten", "reshape", "index
 
 def rewrite(module: GraphModule) -> None:
     """Apply every rewrite to ``module``, in place (it is the capture's own copy)."""
+    rewrite_einsums(module)
     rewrite_picks(module)
     rewrite_pools(module)
     rewrite_pads(module)
