@@ -119,5 +119,5 @@ $(VENV)/.detection: $(VENV)/.base
 # One pip command instead of four; the stamps are those of the parts, each younger than its needs.
 $(VENV)/.everything: pyproject.toml | $(BIN)/python
 	@echo "Among them Ultralytics, which is licensed under AGPL-3.0 (see make detection)"
-	$(call install,.[dev$(comma)$(runtimes_extras)$(comma)detection],everything)
+	$(call install,.[dev$(comma)$(runtimes_extras)$(comma)detection$(comma)coverage],everything)
 	@touch $(VENV)/.base && touch $(VENV)/.dev $(VENV)/.runtimes $(VENV)/.detection $(VENV)/.lab $@

@@ -7,19 +7,20 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.files import atomic_path
 from qutils.runtimes.base import require
 
-Batches = Iterable[NDArray[np.float32]]
+#: One batch: an array, or arrays by the names of the network's inputs.
+Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]
+Batches = Iterable[Arrays]
 
 
 def quantize_static(model: Path, batches: Batches, path: Path) -> Path:
@@ -30,7 +31,8 @@ def quantize_static(model: Path, batches: Batches, path: Path) -> Path:
     tool asks for.
 
     Args:
-        batches: calibration inputs ``[B, ...]``, one after the other.
+        batches: calibration inputs ``[B, ...]``, one after the other; of a network with several
+            inputs, mappings of arrays by their names.
 
     Raises:
         InvalidInputError: no calibration batch.
@@ -50,8 +52,7 @@ def nncf_quantize(model: Path, batches: Batches, path: Path) -> Path:
     their range, so that CPUs without VNNI do not saturate there.
 
     Args:
-        batches: calibration inputs ``[B, ...]``, one after the other; the tool takes them picture
-            by picture.
+        batches: as for ``quantize_static``; the tool takes them picture by picture.
 
     Raises:
         MissingPackageError: nncf is not installed.
@@ -69,7 +70,7 @@ PEERS: MappingProxyType[str, Callable[[Path, Batches, Path], Path]] = MappingPro
     {"quantize_static": quantize_static, "nncf": nncf_quantize}
 )
 
-_Inputs = list[NDArray[np.float32]]
+_Inputs = list[Arrays]
 
 
 def _made(
@@ -99,7 +100,7 @@ def _quantize(model: Path, inputs: _Inputs, path: Path) -> None:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     name = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"]).get_inputs()[0].name
-    feeds: Iterator[dict[str, Any]] = iter([{name: batch} for batch in inputs])
+    feeds: Iterator[dict[str, Any]] = iter([_feed(name, batch) for batch in inputs])
 
     class Reader(tool.CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, Any] | None:
@@ -120,15 +121,21 @@ def _quantize(model: Path, inputs: _Inputs, path: Path) -> None:
         )
 
 
+def _feed(name: str, batch: Arrays) -> dict[str, Any]:
+    """Arrays by input name; ``name`` is that of the only input."""
+    return dict(batch) if isinstance(batch, Mapping) else {name: batch}
+
+
 def _nncf(model: Path, inputs: _Inputs, path: Path) -> None:
     import nncf as tool
     import onnx
 
     floats = onnx.load(str(model))
+    feeds = [_feed(floats.graph.input[0].name, batch) for batch in inputs]
     pictures = [
-        {floats.graph.input[0].name: batch[i : i + 1]}
-        for batch in inputs
-        for i in range(len(batch))
+        {name: array[i : i + 1] for name, array in feed.items()}
+        for feed in feeds
+        for i in range(len(next(iter(feed.values()))))
     ]
     quantized = tool.quantize(floats, tool.Dataset(pictures), subset_size=len(pictures))
     onnx.save(quantized, str(path))

@@ -24,6 +24,13 @@ from qutils.graph.nodes import argument, op_name
 from qutils.graph.signature import Signature
 
 OPSET = 18
+_aten = torch.ops.aten
+#: Operators that Python's ``&``, ``|`` and ``^`` call -> the same by its usual name.
+_SYNONYMS: dict[Any, Any] = {
+    _aten.__and__.Tensor: _aten.bitwise_and.Tensor,
+    _aten.__or__.Tensor: _aten.bitwise_or.Tensor,
+    _aten.__xor__.Tensor: _aten.bitwise_xor.Tensor,
+}
 
 
 def translate(module: nn.Module, signature: Signature) -> ModelProto:
@@ -37,6 +44,7 @@ def translate(module: nn.Module, signature: Signature) -> ModelProto:
     example = tuple(torch.zeros(2, *spec.shape, dtype=spec.dtype) for spec in signature.inputs)
     program = torch.export.export(module, example, dynamic_shapes=dynamic)
     _check_pools(program)
+    _use_common_names(program)
     if _is_translatable(program):
         return _directly(program, signature)
     translated = torch.onnx.export(
@@ -68,6 +76,15 @@ def _directly(program: ExportedProgram, signature: Signature) -> ModelProto:
     for value, name in zip(graph.outputs, signature.outputs, strict=True):
         value.name = name
     return translated.model_proto
+
+
+def _use_common_names(program: ExportedProgram) -> None:
+    """Call operators by the names that the table knows; drop assertions about types."""
+    for node in list(program.graph.nodes):
+        if node.target in _SYNONYMS:
+            node.target = _SYNONYMS[node.target]
+        elif node.target is torch.ops.aten._assert_tensor_metadata.default:
+            program.graph.erase_node(node)
 
 
 def _is_translatable(program: ExportedProgram) -> bool:

@@ -9,6 +9,7 @@ from qutils.figures.calibration import (
     calibration_sources,
 )
 from qutils.figures.choice import objective_curves, sqnr_by_observer
+from qutils.figures.coverage import sqnr_by_architecture
 from qutils.figures.detection import boxes_on_pictures, detector_files, sqnr_by_part
 from qutils.figures.explain import time_by_operator
 from qutils.figures.granularity import (
@@ -67,6 +68,7 @@ __all__ = [
     "show",
     "size_bars",
     "spread_by_fan_in",
+    "sqnr_by_architecture",
     "sqnr_by_observer",
     "sqnr_by_part",
     "sqnr_per_layer",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch.fx import GraphModule, Node
 
+from qutils.graph import einsums
 from qutils.graph.nodes import (
     argument,
     constant,
@@ -129,6 +130,8 @@ def _multiply_adds(module: GraphModule, node: Node) -> int:
         pairs = elements(query) // _last_axis(query) * (elements(value) // _last_axis(value))
         heads = elements(node) // _last_axis(node) // _rows(query)
         return pairs // heads * (_last_axis(query) + _last_axis(value))
+    if op == "einsum":
+        return einsums.multiply_adds(node)
     if op in _RECURRENT:
         weights = [w for source in inputs if (w := constant(module, source)) is not None]
         steps = elements(inputs[0]) // _last_axis(inputs[0])

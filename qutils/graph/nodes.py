@@ -83,10 +83,10 @@ def elements(node: Node) -> int:
     """Return the number of elements of the node's value, for the batch it was traced with."""
     value = node.meta.get("val")
     sizes = value.shape if isinstance(value, torch.Tensor) else ()
-    return math.prod(_plain(size) for size in sizes)
+    return math.prod(plain_size(size) for size in sizes)
 
 
-def _plain(size: int | torch.SymInt) -> int:
+def plain_size(size: int | torch.SymInt) -> int:
     """A size as a number, an open batch as it was traced."""
     return size if isinstance(size, int) else int(size.node.hint)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from qutils.graph.fold import untrained
 from qutils.graph.nodes import argument, constant, insert, is_float, op_name
 from qutils.graph.parameters import new_parameter, trains
 
@@ -61,7 +62,14 @@ def _into_linear(module: GraphModule, node: Node, x: Any, weight: Any, bias: Any
     turned: Tensor = stored.detach().T.contiguous()
     path = str(weight.target)
     with module.graph.inserting_before(node):
-        new = new_parameter(module, path, turned, node, trainable=trains(stored))
+        new = new_parameter(
+            module,
+            path,
+            turned,
+            node,
+            trainable=trains(stored),
+            untrained=untrained(module, weight),
+        )
     node.target, node.kwargs = _ATEN.linear.default, {}
     node.args = (x, new) if bias is None else (x, new, bias)
     module.graph.eliminate_dead_code()

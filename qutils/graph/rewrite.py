@@ -9,6 +9,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from qutils.graph.activations import rewrite_activations
+from qutils.graph.einsums import rewrite_einsums
 from qutils.graph.nodes import argument, clip_range, insert, is_float, op_name
 from qutils.graph.pads import rewrite_pads
 from qutils.graph.picks import rewrite_picks
@@ -24,6 +25,7 @@ _MOVES = ("max_pool1d", "max_pool2d", "max_pool3d", "flatten", "reshape", "index
 def rewrite(module: GraphModule) -> None:
     """Apply every rewrite to ``module``, in place (it is the capture's own copy)."""
     rewrite_activations(module)
+    rewrite_einsums(module)
     rewrite_picks(module)
     rewrite_pools(module)
     rewrite_transposed(module)

@@ -1,0 +1,25 @@
+"""The layer at which a simulated network loses most of its signal."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor
+
+from qutils.analysis.layers import compare_layers, float_activations
+from qutils.graph.signature import Batch
+from qutils.simulate import SimulatedModel
+
+
+def steepest(sim: SimulatedModel, samples: Batch) -> str:
+    """Return where SQNR falls most from one quantized activation to the next, with the figures.
+
+    Empty for networks with named inputs, whose layers are not compared one by one.
+    """
+    if not isinstance(samples, Tensor):
+        return ""
+    found = compare_layers(float_activations(sim.captured, sim.placement, samples[:8]), sim).layers
+    if len(found) < 2:
+        return ""
+    before, after = min(pairwise(found), key=lambda pair: pair[1].sqnr_db - pair[0].sqnr_db)
+    return f"{after.layer} ({before.sqnr_db:.1f} to {after.sqnr_db:.1f} dB)"
