@@ -115,6 +115,7 @@ class SimulatedModel(nn.Module):
         target: Target,
         recipe: Recipe,
         quantizers: dict[str, FakeQuantize],
+        samples: Batch | None = None,
     ) -> None:
         super().__init__()
         self.captured, self.placement, self.target, self.recipe = (
@@ -125,6 +126,7 @@ class SimulatedModel(nn.Module):
         )
         self.graph_module = _insert(captured.module, placement, quantizers)
         self.curve: tuple[Point, ...] = ()  # of QAT, if any
+        self.samples = samples  # a few of the calibration set, to verify files with
 
     @property
     def quantizers(self) -> dict[str, FakeQuantize]:

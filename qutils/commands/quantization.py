@@ -238,8 +238,9 @@ def _exported(
         models = _models(model, sim) | {summary.INTEGER: runtime.run}
         scores = summary.score(models, material.test)
         lines = summary.score_lines(scores, request.recipe.label, request.target, runtime.execution)
-        if isinstance(x := material.calibration[:_VERIFIED], Tensor):
-            lines.append(str(verify(sim, runtime, x, request.target)))
+        if isinstance(x := material.calibration[:_VERIFIED], Tensor | NamedSamples):
+            few = x.tensors if isinstance(x, NamedSamples) else x
+            lines.append(str(verify(sim, runtime, few, request.target)))
         lines += _sizes(sim, Path(folder) / "float.onnx", file)
         executed = runtime.kernels().most_common()
     lines.append(f"executes: {', '.join(f'{count} {op}' for op, count in executed)}")
