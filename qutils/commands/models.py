@@ -133,15 +133,20 @@ def as_named(model: nn.Module, samples: NamedSamples) -> NamedSamples:
     Those of an ONNX file may differ from the names of its inputs. An only array called ``inputs``
     goes to the first argument.
     """
-    found = samples.tensors
-    arguments = list(inspect.signature(model.forward).parameters)
-    if list(found) == ["inputs"] and "inputs" not in arguments:
-        found = {arguments[0]: found["inputs"]}
+    samples = samples.renamed(argument_names(model, samples))
+    found = dict(samples.tensors)
     for one in getattr(model, _INPUTS, ()):
-        found = {one.argument if name == one.name else name: x for name, x in found.items()}
         if one.argument in found:
             found[one.argument] = found[one.argument].to(one.dtype)
-    return NamedSamples(found)
+    return NamedSamples(found, samples.axes)
+
+
+def argument_names(model: nn.Module, samples: NamedSamples) -> dict[str, str]:
+    """Return the model's argument for each array whose name differs from it."""
+    arguments = list(inspect.signature(model.forward).parameters)
+    if list(samples.tensors) == ["inputs"] and "inputs" not in arguments:
+        return {"inputs": arguments[0]}
+    return {one.name: one.argument for one in getattr(model, _INPUTS, ())}
 
 
 def _own_model(spec: str) -> nn.Module:

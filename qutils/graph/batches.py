@@ -91,6 +91,11 @@ def _check_named(batch: Mapping[str, Any], what: str) -> None:
     if not batch:
         raise InvalidInputError(f"{what} is an empty dict: give tensors by input name")
     for name, x in batch.items():
+        if isinstance(x, tuple | list):
+            raise InvalidInputError(
+                f"{what} holds a {type(x).__name__} under {name!r}. Wrap the model in a module "
+                "whose forward takes each tensor under a name of its own."
+            )
         if not isinstance(x, Tensor):
             raise InvalidInputError(
                 f"{what} holds a {type(x).__name__} under {name!r}: give tensors by input name "

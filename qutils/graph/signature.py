@@ -64,6 +64,32 @@ class Signature:
                 "Use target onnxruntime, or wrap the network in a module that maps one to one."
             )
 
+    def require_batches(self) -> None:
+        """Raise UnsupportedError unless inputs are of fixed size and begin with the batch."""
+        self.require_fixed()
+        if not self.is_batched:
+            raise UnsupportedError(
+                f"Expected inputs whose first axis is the batch, got {self}. Use target "
+                "onnxruntime or openvino."
+            )
+
+    def require_floats(self) -> None:
+        """Raise UnsupportedError unless all inputs are floats."""
+        if not all(spec.dtype.is_floating_point for spec in self.inputs):
+            raise UnsupportedError(
+                f"Expected inputs of floats, got {self}. Use target onnxruntime or openvino."
+            )
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of one sample of every input.
+
+        Raises:
+            UnsupportedError: inputs have open axes, or do not begin with the batch.
+        """
+        self.require_batches()
+        return tuple(tuple(int(size) for size in spec.shape) for spec in self.inputs)
+
     def require_fixed(self) -> None:
         """Raise UnsupportedError if axes other than the batch are open."""
         if self.open_axes:
@@ -151,9 +177,10 @@ class Signature:
         if missing or unknown:
             parts = [f"{', '.join(missing)} missing"] * bool(missing)
             parts += [f"{', '.join(map(str, unknown))} unknown"] * bool(unknown)
+            default = " What calibration left out keeps its default." if unknown else ""
             raise InvalidInputError(
-                f"The model takes {self}, got {', '.join(map(str, batch))}: {'; '.join(parts)}. "
-                "Give the named inputs and no others."
+                f"The model takes {self}, got {', '.join(map(str, batch)) or 'none'}: "
+                f"{'; '.join(parts)}. Give the named inputs and no others.{default}"
             )
 
     def pack(self, results: Any) -> Any:

@@ -200,7 +200,8 @@ class OpenVino(Runtime):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a batch, as the file declares it."""
-        return np.dtype(self._only.get_element_type().to_dtype())
+        found: np.dtype[Any] = np.dtype(self._only.get_element_type().to_dtype())
+        return found
 
     @property
     def version(self) -> str:
