@@ -40,25 +40,13 @@ def _linear_on_rows(module: GraphModule) -> None:
         inner = [*source.meta["val"].shape[1:-1], value.shape[-1]]
         if value.ndim < 3 or not isinstance(inner[-1], int):
             continue
-        sizes = [
-            size if isinstance(size, int) else _size_of(source, axis, node)
-            for axis, size in enumerate(inner, 1)
-        ]
         rows = source.meta["val"].flatten(0, -2)
-        args = (source, [-1, rows.shape[1]])
+        args = (source, [-1, node.args[1].meta["val"].shape[-1]])  # of the weight: never open
         node.replace_input_with(source, insert(node, torch.ops.aten.reshape.default, args, rows))
         node.meta = {**node.meta, "val": value.flatten(0, -2)}
-        back = insert(node.next, torch.ops.aten.reshape.default, (node, [-1, *sizes]), value)
+        back = insert(node.next, torch.ops.aten.reshape.default, (node, [-1, *inner]), value)
         back.meta = {**node.meta, "val": value}
         node.replace_all_uses_with(back, delete_user_cb=lambda user, back=back: user is not back)
-
-
-def _size_of(source: Node, axis: int, before: Node) -> Node:
-    """The size of an open axis, computed when the graph runs."""
-    with before.graph.inserting_before(before):
-        node = before.graph.call_function(torch.ops.aten.sym_size.int, (source, axis))
-    node.meta = {**source.meta, "val": source.meta["val"].shape[axis]}
-    return node
 
 
 def _restore_flatten(module: GraphModule) -> None:

@@ -129,7 +129,7 @@ class Inductor(Runtime):
         """What the generated code calls: oneDNN's operators, and loops of C++ by their names."""
         if not self._compiled:
             zeros = {
-                name: np.zeros([1, *map(int, filter(None, axes))], dtype)
+                name: np.zeros([1, *(size for size in axes if isinstance(size, int))], dtype)
                 for name, (axes, dtype) in self._inputs.items()
             }
             self.run(zeros)

@@ -265,7 +265,7 @@ def test_a_batch_that_the_model_fixes_is_named_and_can_stay_fixed():
 
         class Short(Fixed):
             def forward(self, x: Tensor, y: Tensor) -> Tensor:
-                return self.layer(x.reshape(-1, 2, 4)).mean(1) + y
+                return self.layer(x.view(len(x), 2, 4)).mean(1) + y
 
         calibrate(Short(), FIXED, dynamic={"x": {1: "length"}})
 
@@ -308,7 +308,12 @@ def test_axes_that_vary_alike_share_a_name():
 
 
 def test_a_tiny_bert(tmp_path):
-    transformers = pytest.importorskip("transformers")
+    try:
+        import transformers
+
+        make = transformers.BertForSequenceClassification
+    except (ImportError, RuntimeError) as error:  # transformers imports what is broken beside it
+        pytest.skip(f"transformers does not import: {error}")
     torch.manual_seed(0)
     config = transformers.BertConfig(
         vocab_size=50,
@@ -318,7 +323,7 @@ def test_a_tiny_bert(tmp_path):
         intermediate_size=32,
         max_position_embeddings=24,
     )
-    model = transformers.BertForSequenceClassification(config).eval()
+    model = make(config).eval()
     batches = [
         {"input_ids": torch.randint(0, 50, (4, n)), "attention_mask": torch.ones(4, n).long()}
         for n in (5, 8)

@@ -131,3 +131,60 @@ def test_samples_are_cut_like_one_tensor():
     assert len(samples[:3]) == 3
     assert samples[torch.tensor([5, 7])].tensors["a"].tolist() == [5, 7]
     assert [len(batch["a"]) for batch in samples] == [64, 36]
+
+
+STEPS = """
+import torch
+from torch import nn
+
+class Step(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.see, self.cell, self.out = nn.Linear(8, 8), nn.LSTMCell(8, 6), nn.Linear(6, 2)
+
+    def forward(self, x, state, rate):
+        h, c = self.cell(self.see(x).relu() * (rate / 16000), (state[0], state[1]))
+        return self.out(h)
+"""
+
+
+def test_a_state_beside_a_scalar_and_an_axis_of_any_length(texts, quantize):
+    (texts / "steps.py").write_text(STEPS)
+    random = np.random.default_rng(0)
+    np.savez(
+        "steps.npz",
+        x=random.normal(size=(50, 8)),
+        state=random.normal(size=(2, 50, 6)),
+        rate=np.array(16000),
+    )
+    result = quantize("steps.py:Step", "step.onnx", "--data", "steps.npz")
+    assert result.exit_code == 0, result.output
+    assert "(50 inputs, 10 of them held back to score); x [N, 8], state [2, N, 6], rate []" in (
+        result.stdout
+    )
+    assert "The file computes what was simulated" in result.stdout
+    axes = [word for name in ("ids", "mask") for word in ("--dynamic", f"{name}:1=words")]
+    result = quantize("readers.py:Reader", "net.onnx", "--data", "two.npz", *axes)
+    assert result.exit_code == 0, result.output
+    assert runtimes.load("net.onnx").inputs == {"ids": ("N", "words"), "mask": ("N", "words")}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (
+            "ids=1",
+            "Expected --dynamic INPUT:AXIS=NAME, got 'ids=1'. Name the input, count its axes",
+        ),
+        (
+            "idz:1=words",
+            "dynamic names the input 'idz'; the inputs are ids, mask. Correct the name",
+        ),
+    ],
+)
+def test_axes_that_are_not_named_so(word, message, texts, quantize):
+    result = quantize("readers.py:Reader", "net.onnx", "--data", "two.npz", "--dynamic", word)
+    assert result.exit_code in (1, 2)
+    assert message in " ".join(result.output.split())
+    assert not Path("net.onnx").exists()
