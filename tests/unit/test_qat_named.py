@@ -33,9 +33,8 @@ class Reader(nn.Module):
 def batches():
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, WORDS, (128, LENGTH), generator=generator)
-    mask = (
-        torch.arange(LENGTH) < torch.randint(1, LENGTH + 1, (128, 1), generator=generator)
-    ).float()
+    lengths = torch.randint(1, LENGTH + 1, (128, 1), generator=generator)
+    mask = (torch.arange(LENGTH) < lengths).float()
     x, y = {"ids": ids, "mask": mask}, ids[:, 0] % 3
     return [({n: v[i : i + 32] for n, v in x.items()}, y[i : i + 32]) for i in range(0, 128, 32)]
 

@@ -175,11 +175,11 @@ def test_a_state_beside_a_scalar_and_an_axis_of_any_length(texts, quantize):
     [
         (
             "ids=1",
-            "Expected --dynamic INPUT:AXIS=NAME, got 'ids=1'. Name the input, count its axes",
+            "Expected --dynamic INPUT:AXIS=NAME, got 'ids=1'. Name the input, count",
         ),
         (
             "idz:1=words",
-            "dynamic names the input 'idz'; the inputs are ids, mask. Correct the name",
+            "dynamic names the input 'idz'; the inputs are ids, mask. Correct",
         ),
     ],
 )
