@@ -30,7 +30,7 @@ from qutils.onnx_import.values import PROBES, Value, static
 def convert(
     model: ModelProto,
     paths: Mapping[str, str],
-    shapes: Mapping[str, Sequence[int]],
+    shapes: Mapping[str, Sequence[int | str]],
     dtypes: Mapping[str, torch.dtype],
     fixed_batch: int | None,
 ) -> tuple[GraphModule, dict[str, str]]:
@@ -38,7 +38,7 @@ def convert(
 
     Args:
         paths: dotted names of nodes by their first outputs.
-        shapes: sizes of one sample of every input, in order.
+        shapes: whole shapes of the inputs, in order, a name for the batch.
         dtypes: types of the inputs.
         fixed_batch: the batch size that the file declares, None if its batch is open.
 
@@ -79,13 +79,19 @@ class Builder:
         # The value is kept beside its node: of one that is gone, another could have the id.
         self._stored: dict[tuple[str, int], tuple[Value, Node]] = {}
 
-    def add_input(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
-        """Add an input of the network, ``[N, *shape]``."""
+    def add_input(self, name: str, shape: Sequence[int | str], dtype: torch.dtype) -> None:
+        """Add an input of the network, of any size where its shape has a name."""
+        sizes = [[n if isinstance(axis, str) else axis for axis in shape] for n in PROBES]
         with self._mode:
-            probes = tuple(torch.empty(n, *shape, dtype=dtype) for n in PROBES)
+            probes = tuple(torch.empty(each, dtype=dtype) for each in sizes)
         node = self.graph.placeholder(argument_name(name))
         self.values[name] = Value(name, probes, node)
         self.inputs.append(self.values[name])
+
+    def _batched(self) -> Value:
+        """An input whose first axis is the batch."""
+        found = (value for value in self.inputs if value.batch_axis == 0)
+        return next(found, self.inputs[0])
 
     def visit(self, node: NodeProto) -> None:
         """Add what a node computes; one that cannot be imported is kept in ``failures``."""
@@ -180,7 +186,7 @@ class Builder:
         path = free_path(self.root, path)
         module.eval()
         if isinstance(module, Function) and module.needs_batch:
-            operands = [self.inputs[0], *operands]
+            operands = [self._batched(), *operands]
         put(self.root, path, module)  # first: tensors that it keeps are stored in it
         arguments = tuple(self._argument(value, path) for value in operands)
         node = self.graph.create_node("call_module", path, arguments)
@@ -223,7 +229,7 @@ class Builder:
         module = Function(_copies, {"axis": axis, "size": size})
         target = free_path(self.root, f"{path}_copies")
         put(self.root, target, module)
-        batch: Any = self.inputs[0].node
+        batch: Any = self._batched().node
         return self.graph.create_node("call_module", target, (batch, like.node))
 
     def _buffer(self, name: str, tensor: Tensor, path: str) -> Node:

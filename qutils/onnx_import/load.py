@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.onnx_import.absorb import absorb_biases
-from qutils.onnx_import.axes import fixed_batch, settled_shape
+from qutils.onnx_import.axes import BATCH, batch_axes, fixed_batch, settled_shape, with_batch
 from qutils.onnx_import.call import torch_dtype
 from qutils.onnx_import.class_names import class_names
 from qutils.onnx_import.convert import argument_name, convert
@@ -32,11 +32,16 @@ Example = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a network: its name, the shape of one sample and the type."""
+    """An input of a network: its name, the shape of one sample, the type and the batch axis."""
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
+    batch_axis: int | None = 0
+
+    def of(self, batch: int | str) -> list[int | str]:
+        """Return the shape of so many samples."""
+        return with_batch(self.shape, self.batch_axis, batch)
 
     @property
     def argument(self) -> str:
@@ -111,22 +116,33 @@ def import_onnx(
     drop_unread(model)
     given = _examples(file, model, example)
     model, notes = _prepared(file, model)
-    inputs = tuple(
-        Input(
-            value.name,
-            settled_shape(file, value, given[value.name].shape if value.name in given else None),
-            torch_dtype(value.type.tensor_type.elem_type),
-        )
-        for value in inputs_of(model)
-    )
+    inputs = _inputs(file, model, given)
     module = _module(file, model, inputs)
-    batch = {i.name: samples(given.get(i.name), i.shape, i.dtype) for i in inputs}
+    batch = {i.name: samples(given.get(i.name), i.of(2), i.dtype, i.batch_axis) for i in inputs}
     proof = prove(module, file, model, batch)
     module.meta.clear()
     if proof.difference > FLOOR:
         notes += (f"ONNX Runtime's own, unoptimized and optimized, by {proof.spread:.1e}",)
     ends = tuple(value.name for value in model.graph.output)
     return Imported(module, inputs, ends, proof, notes, names)
+
+
+def _inputs(file: Path, model: ModelProto, given: Mapping[str, Tensor]) -> tuple[Input, ...]:
+    axes = batch_axes(model, given)
+    return tuple(
+        Input(
+            value.name,
+            settled_shape(
+                file,
+                value,
+                given[value.name].shape if value.name in given else None,
+                axes[value.name],
+            ),
+            torch_dtype(value.type.tensor_type.elem_type),
+            axes[value.name],
+        )
+        for value in inputs_of(model)
+    )
 
 
 def _prepared(file: Path, model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
@@ -140,7 +156,8 @@ def _prepared(file: Path, model: ModelProto) -> tuple[ModelProto, tuple[str, ...
 
 
 def _module(file: Path, model: ModelProto, inputs: Sequence[Input]) -> GraphModule:
-    shapes = {i.name: i.shape for i in inputs}
+    shapes = {i.name: i.of(BATCH) for i in inputs}
+    axes = {i.name: i.batch_axis for i in inputs}
     with with_advice(file, model):
         refuse_unknown(model, custom=True)  # what ONNX Runtime could not load either
         source = simplified(model, shapes)
@@ -148,7 +165,7 @@ def _module(file: Path, model: ModelProto, inputs: Sequence[Input]) -> GraphModu
         paths = name_nodes(source)
         refuse_unknown(source)
         dtypes = {i.name: i.dtype for i in inputs}
-        module, nodes = convert(source, paths, shapes, dtypes, fixed_batch(model))
+        module, nodes = convert(source, paths, shapes, dtypes, fixed_batch(model, axes))
     absorb_biases(module)
     module.meta[SOURCE] = (source, nodes)
     return module
@@ -169,7 +186,7 @@ def _examples(file: Path, model: ModelProto, example: Example | None) -> dict[st
     else:
         tensors = [example] if isinstance(example, Tensor) else list(example)
         given = dict(zip(names, tensors, strict=False)) if len(tensors) == len(names) else {}
-    if not all(isinstance(x, Tensor) and x.ndim and len(x) for x in given.values()) or not given:
+    if not all(isinstance(x, Tensor) and x.numel() for x in given.values()) or not given:
         if isinstance(example, Tensor) and len(names) > 1:
             raise InvalidInputError(
                 f"{file} has the inputs {', '.join(names)}, got one tensor. Give a dict of a "
