@@ -206,6 +206,9 @@ def calibrate(
     A ``group_size`` that does not divide a layer's filters shrinks there to the largest size that
     does; ``print(sim)`` shows what each layer got.
 
+    The model keeps up to ``SAMPLES`` samples (``SAMPLE_BYTES`` at most), with which ``q.export``
+    verifies the file that it writes.
+
     Warns where less than 90 % of the multiply-adds run in integer kernels, and names the operators;
     ``calibrate(...).coverage`` says it all.
 

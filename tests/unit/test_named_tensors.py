@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qutils.bench import latency
 from qutils.calibration import calibrate, observe
 from qutils.checkpoint import load as load_checkpoint
 from qutils.checkpoint import save
@@ -271,3 +272,12 @@ def test_a_mask_of_booleans_and_an_input_called_x(tmp_path):
     assert sqnr(sim(**data).detach(), torch.from_numpy(got)) > 60
     with pytest.raises(InvalidInputError, match="one batch and keep besides. Give all inputs by"):
         sim(data["x"], keep=data["keep"])
+
+
+def test_latency_of_several_inputs(tmp_path):
+    model, data = made("reader")
+    path = export(calibrate(model, data), tmp_path / "net.onnx")
+    found = latency(path, {key: value[:3].numpy() for key, value in data.items()}, repeats=5)
+    assert found.batch == 3
+    with pytest.raises(UnsupportedError, match="takes ids, mask: one input was expected. Give a"):
+        latency(path, 3, repeats=5)

@@ -145,7 +145,7 @@ class Step(nn.Module):
 
     def forward(self, x, state, rate):
         h, c = self.cell(self.see(x).relu() * (rate / 16000), (state[0], state[1]))
-        return self.out(h)
+        return {"score": self.out(h), "state": torch.stack([h, c])}
 """
 
 

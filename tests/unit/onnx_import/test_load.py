@@ -223,3 +223,34 @@ def test_a_number_added_to_one_output_is_the_bias(tmp_path):
     file = save(tmp_path / "m.onnx", nodes, tensors, shape=("n", 6))
     x = torch.randn(4, 6)
     torch.testing.assert_close(load_onnx(file)(x), x @ torch.from_numpy(normal(6, 1)) + 0.5)
+
+
+class Step(nn.Module):
+    """Samples, a state ``[2, N, C]`` and a sample rate in; a score and the next state out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.see, self.cell, self.out = nn.Linear(8, 8), nn.LSTMCell(8, 6), nn.Linear(6, 1)
+
+    def forward(self, x, state, rate):
+        h, c = self.cell(self.see(x).relu() * (rate / 16000), (state[0], state[1]))
+        return {"speech": torch.sigmoid(self.out(h)), "next": torch.stack([h, c])}
+
+
+@pytest.mark.parametrize("example", [True, False])
+def test_states_and_scalars_are_imported(example, tmp_path):
+    torch.manual_seed(0)
+    x = {"x": torch.randn(4, 8), "state": torch.randn(2, 4, 6), "rate": torch.tensor(8000)}
+    captured = capture(Step().eval(), x)
+    path = export_float(captured.module, captured.signature, tmp_path / "step.onnx")
+    imported = import_onnx(path, x if example else None)
+    assert [(one.shape, one.batch_axis) for one in imported.inputs] == [
+        ((8,), 0),
+        ((2, 6), 1),
+        ((), None),
+    ]
+    sim = q.calibrate(imported.module, x)
+    runtime = q.runtimes.load(q.export(sim, tmp_path / "int8.onnx"))
+    assert runtime.inputs == {"x": ("N", 8), "state": (2, "N", 6), "rate": ()}
+    got = runtime.run({name: value.numpy() for name, value in x.items()})
+    assert np.abs(got["speech"] - captured.module(*x.values())[0].detach().numpy()).max() < 0.02
