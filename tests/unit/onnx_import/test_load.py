@@ -14,6 +14,7 @@ from onnx import helper
 from torch import nn
 
 import qutils as q
+from qutils.export import export_float
 from qutils.graph import capture
 from qutils.onnx_import import import_onnx, load_onnx
 from qutils.runtimes.onnxruntime import optimized_ops
