@@ -19,7 +19,8 @@ from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement, Site, Target, capture, place, target
 from qutils.graph.axes import Dynamic
 from qutils.graph.batches import inputs_of, opened
-from qutils.graph.nodes import stored
+from qutils.graph.lookups import outside
+from qutils.graph.nodes import layer_of, op_name, stored
 from qutils.graph.signature import Batch, Signature
 from qutils.observers.rows import Rows
 from qutils.observers.statistic import Statistic
@@ -262,6 +263,10 @@ class _Watcher(Interpreter):
         }
 
     def run_node(self, n: Node) -> Any:
+        if op_name(n) == "embedding":
+            weight, indices = self.fetch_args_kwargs_from_env(n)[0][:2]
+            if (error := outside(layer_of(n), len(weight), indices)) is not None:
+                raise error
         value = super().run_node(n)
         statistic = self.by_node.get(n.name)
         if statistic is not None:

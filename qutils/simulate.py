@@ -14,6 +14,7 @@ from torch.fx import GraphModule, Node
 from qutils.affine import MIN_SCALE, QParams, expand
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Coverage, Placement, Site, Target, coverage
+from qutils.graph.lookups import run_graph
 from qutils.graph.nodes import attribute, float_inputs, op_name
 from qutils.graph.signature import Batch
 from qutils.schemes import Recipe, Scheme
@@ -154,7 +155,7 @@ class SimulatedModel(nn.Module):
             )
         batch: Batch = named if x is None else x
         return self.captured.signature.pack(
-            self.graph_module(*self.captured.signature.arguments(batch))
+            run_graph(self.graph_module, *self.captured.signature.arguments(batch))
         )
 
     def copy(self) -> SimulatedModel:

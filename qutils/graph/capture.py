@@ -22,6 +22,7 @@ from qutils.graph.constants import fold_constants
 from qutils.graph.fold import fold_batch_norm
 from qutils.graph.identity import Identity, identity_of
 from qutils.graph.inputs import INPUT, check_dtype
+from qutils.graph.lookups import failed_lookup
 from qutils.graph.nodes import layer_of, op_name, read_by
 from qutils.graph.norm import replace_batch_norm
 from qutils.graph.parameters import frozen_names
@@ -193,19 +194,27 @@ def _own_copy(model: nn.Module) -> nn.Module:
 
 def _run(model: nn.Module, example: dict[str, Tensor]) -> tuple[str, ...]:
     """Run the model once; return the names of its outputs."""
+    args, kwargs = _calling(example)
     try:
         with torch.no_grad():
-            args, kwargs = _calling(example)
             returned = model(*args, **kwargs)
+    except IndexError as error:
+        if (outside := failed_lookup(model, lambda: model(*args, **kwargs))) is not None:
+            raise outside from error
+        raise _unfit(model, example, error) from error
     except TypeError:
         return (OUTPUT,)  # something inside takes other arguments: torch.export says what
     except Exception as error:
-        shapes = "; ".join(f"[N, {', '.join(map(str, x.shape[1:]))}]" for x in example.values())
-        raise InvalidInputError(
-            f"{type(model).__name__} does not run on input of shape {shapes}: "
-            f"{first_line(error)}. Give inputs of the shape that the model was built for."
-        ) from error
+        raise _unfit(model, example, error) from error
     return tuple(named_outputs(returned))
+
+
+def _unfit(model: nn.Module, example: dict[str, Tensor], error: Exception) -> InvalidInputError:
+    shapes = "; ".join(f"[N, {', '.join(map(str, x.shape[1:]))}]" for x in example.values())
+    return InvalidInputError(
+        f"{type(model).__name__} does not run on input of shape {shapes}: "
+        f"{first_line(error)}. Give inputs of the shape that the model was built for."
+    )
 
 
 def _calling(example: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:

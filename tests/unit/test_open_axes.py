@@ -265,7 +265,7 @@ def test_a_batch_that_the_model_fixes_is_named_and_can_stay_fixed():
 
         class Short(Fixed):
             def forward(self, x: Tensor, y: Tensor) -> Tensor:
-                return self.layer(x.view(len(x), 2, 4)).mean(1) + y
+                return self.layer(x.view(x.shape[0], 2, 4)).mean(1) + y
 
         calibrate(Short(), FIXED, dynamic={"x": {1: "length"}})
 
@@ -334,3 +334,34 @@ def test_a_tiny_bert(tmp_path):
     assert sim.captured.signature.open_axes[0].most == 24
     assert sqnr(sim(x).detach(), got) > 60
     assert sqnr(model(**x).logits.detach(), got) > 20
+
+
+class Counted(nn.Module):
+    """Numbers positions by the mask, as RoBERTa does: the length is seen in values alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(WORDS, 4), nn.Embedding(6, 4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.head(self.words(ids) + self.places(mask.long().cumsum(1))).mean(1)
+
+
+def test_an_index_outside_of_any_embedding_is_named():
+    batches = [texts(4, 4), texts(4, 5)]
+    sim = calibrate(Counted(), batches)
+    message = (
+        "^Expected indices from 0 to 5 for places, an embedding of 6 rows, got 8. Use the "
+        "vocabulary that the model was trained with, and inputs that are no longer than it takes.$"
+    )
+    for run in (
+        lambda: sim(texts(4, 8)),
+        lambda: calibrate(Counted(), [*batches, texts(4, 8)]),
+        lambda: calibrate(Counted(), [texts(4, 8), *batches]),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            run()
+    unknown = {**texts(4, 5), "ids": texts(4, 5)["ids"] + WORDS}
+    with pytest.raises(InvalidInputError, match="from 0 to 19 for words, an embedding of 20 rows"):
+        calibrate(Counted(), [unknown])
