@@ -29,7 +29,6 @@ from qutils.graph.parameters import frozen_names
 from qutils.graph.quiet import quiet
 from qutils.graph.rewrite import rewrite
 from qutils.graph.signature import OUTPUT, Batch, Signature, named_outputs
-from qutils.graph.sizes import compute_open_sizes
 from qutils.graph.traced import fixed_axis, inputs_of_trace, open_sizes, traced_with
 from qutils.graph.wrappers import (
     check_arguments,
@@ -116,7 +115,6 @@ def capture(model: nn.Module, example: Batch, dynamic: Dynamic | Layout | None =
     fold_batch_norm(module)
     replace_batch_norm(module)
     rewrite(module)
-    compute_open_sizes(module)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
