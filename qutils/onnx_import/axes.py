@@ -9,21 +9,25 @@ from onnx import ModelProto, ValueInfoProto
 from torch import Tensor
 
 from qutils.errors import InvalidInputError
-from qutils.graph.axes import layout
+from qutils.graph.axes import Dynamic, Layout, layout
+from qutils.graph.inputs import INPUT
 from qutils.onnx_import.read import inputs_of, shape_of
 
-#: Name of the open batch axis.
-BATCH = "N"
+#: What the only input may be called besides its name in the file.
+_ONLY = (INPUT, "inputs")
 
 
-def batch_axes(model: ModelProto, given: Mapping[str, Tensor]) -> dict[str, int | None]:
-    """Return the batch axis of each input; None of a scalar.
+def open_axes(
+    path: Path, model: ModelProto, given: Mapping[str, Tensor], dynamic: Dynamic | None = None
+) -> Layout:
+    """Return the batch axis of each input, None of a scalar, and the axes that are to stay open.
 
     A recurrent state ``[layers, N, C]`` has it where the file names the axis as it names the first
     of the first input, or where the data has as many entries as samples.
 
     Raises:
-        InvalidInputError: the data does not tell it.
+        InvalidInputError: the data does not tell it; ``dynamic`` names an axis that the file fixes,
+            or there is no data to show the sizes of others.
     """
     declared = {value.name: shape_of(value) for value in inputs_of(model)}
     first = next((shape[0] for shape in declared.values() if shape), None)
@@ -33,10 +37,31 @@ def batch_axes(model: ModelProto, given: Mapping[str, Tensor]) -> dict[str, int 
         if isinstance(first, str) and first != "?" and first in shape
     }
     if not given:
-        return {name: named.get(name, 0) if shape else None for name, shape in declared.items()}
-    dynamic: dict[str, dict[int, str | None]] = {n: {axis: "batch"} for n, axis in named.items()}
-    fits = {n: axes for n, axes in dynamic.items() if given[n].ndim == len(declared[n])}
-    return dict(layout([given], fits).batch)
+        if dynamic:
+            raise InvalidInputError(
+                f"dynamic opens axes of {path}, whose sizes an example shows. Give one: "
+                "load_onnx(path, example, dynamic=...)."
+            )
+        batch = {name: named.get(name, 0) if shape else None for name, shape in declared.items()}
+        return Layout(batch, {name: {} for name in declared})
+    wanted: dict[str, dict[int, str | None]] = {
+        name: {axis: "batch"}
+        for name, axis in named.items()
+        if given[name].ndim == len(declared[name])
+    }
+    only = next(iter(declared)) if len(declared) == 1 else ""
+    for given_name, axes in (dynamic or {}).items():
+        name = only if only and given_name in _ONLY else given_name
+        wanted[name] = {**wanted.get(name, {}), **axes}
+    found = layout([given], wanted)
+    for name, names in found.names.items():
+        fixed = [axis for axis in names if isinstance(declared[name][axis], int)]
+        if fixed:
+            raise InvalidInputError(
+                f"dynamic opens axis {fixed[0]} of {name}, which {path} fixes at "
+                f"{declared[name][fixed[0]]}. Leave it out, or export the model with the axis open."
+            )
+    return found
 
 
 def with_batch(shape: Sequence[int], axis: int | None, batch: int | str) -> list[int | str]:

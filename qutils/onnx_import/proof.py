@@ -77,6 +77,16 @@ def samples(
     return x.index_select(axis, torch.tensor([*places]))
 
 
+def enlarged(
+    x: Tensor, open_axes: Mapping[int, str], sizes: Mapping[str, tuple[int, int]]
+) -> Tensor:
+    """Return a batch whose open axes have the larger of their sizes: what is there repeats."""
+    for axis, name in open_axes.items():
+        places = torch.arange(sizes[name][1]) % x.shape[axis]
+        x = x.index_select(axis, places)
+    return x
+
+
 def prove(
     module: GraphModule, path: Path, original: ModelProto, inputs: Mapping[str, Tensor]
 ) -> Proof:
