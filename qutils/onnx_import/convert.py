@@ -25,6 +25,7 @@ from qutils.onnx_import.opset import opset_of
 from qutils.onnx_import.paths import free_path, owner_of, put
 from qutils.onnx_import.refused import RefusedError
 from qutils.onnx_import.values import Value, probes, static
+from qutils.onnx_import.varying import is_uniform, numbered_axis, numbers, spread
 
 
 def convert(
@@ -228,12 +229,12 @@ class Builder:
     def _store(self, value: Value, path: str) -> Node:
         if value.is_constant:
             return self._buffer(value.name, value.probes[0], path)
-        if (numbered := _numbered_axis(value)) is not None:
+        if (numbered := numbered_axis(value)) is not None:
             sizes = {"sizes": value.shape, "axis": numbered, "dtype": value.dtype}
-            return self._sized(Function(_numbers, sizes), f"{path}_numbers")
-        if _is_uniform(value):
+            return self._sized(Function(numbers, sizes), f"{path}_numbers")
+        if is_uniform(value):
             one = self._buffer(value.name, value.probes[0].reshape(-1)[:1].reshape(()), path)
-            return self._sized(Function(_spread, {"sizes": value.shape}), f"{path}_copies", one)
+            return self._sized(Function(spread, {"sizes": value.shape}), f"{path}_copies", one)
         axis = value.batch_axis
         first = value.probes[0]
         row = first.narrow(axis, 0, 1) if axis is not None else first
@@ -303,32 +304,6 @@ def refuse_value(value: Value, path: str) -> QutilsError:
     """Return the error for a stored value whose contents depend on the batch."""
     node = NodeProto(op_type="Constant", name=path, output=[value.name])
     return refuse(node, f"its input {value.name} is another tensor for every size of the batch")
-
-
-def _is_uniform(value: Value) -> bool:
-    """Whether all elements are equal, at every probe."""
-    one = value.probes[0].reshape(-1)[:1]
-    return one.numel() > 0 and all(bool((probe == one).all()) for probe in value.probes)
-
-
-def _numbered_axis(value: Value) -> int | None:
-    """The axis along which elements count from 0, all others alike; None if there is none."""
-    for axis in range(value.ndim):
-        if all(
-            probe.shape[axis] > 1 and torch.equal(probe, _numbers(probe.shape, axis, probe.dtype))
-            for probe in value.probes
-        ):
-            return axis
-    return None
-
-
-def _numbers(sizes: Sequence[int], axis: int, dtype: torch.dtype) -> Tensor:
-    alone = [-1 if i == axis else 1 for i in range(len(sizes))]
-    return torch.arange(sizes[axis], dtype=dtype).reshape(alone).expand(list(sizes))
-
-
-def _spread(value: Tensor, sizes: Sequence[int]) -> Tensor:
-    return value.expand(list(sizes))
 
 
 def _copies(row: Tensor, axis: int, size: int) -> Tensor:
