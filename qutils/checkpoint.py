@@ -27,7 +27,8 @@ def save(sim: SimulatedModel, path: Path | str) -> Path:
     """Write what calibration or QAT made, at any bits, as safetensors; returns ``path``.
 
     The file holds every weight, bias, scale and zero point, and beside them recipe, target, input
-    shape and a digest of the network; ``load`` needs no data. The learning curve is not kept.
+    shapes and a digest of the network; ``load`` needs no data. Neither the learning curve nor the
+    calibration samples are kept.
 
     Raises:
         InvalidInputError: ``sim`` is not a simulated model, or ``path`` has another ending.
