@@ -103,11 +103,11 @@ def _tensor(x: NDArray[Any], name: str, path: Path) -> Tensor:
     if np.issubdtype(x.dtype, np.floating):
         if not np.isfinite(x).all():
             raise InvalidInputError(f"{path} holds NaN or Inf in {name!r}. Remove such samples.")
-        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+        return torch.from_numpy(np.asarray(x, dtype=np.float32, order="C"))
     if np.issubdtype(x.dtype, np.integer):
-        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.int64))
+        return torch.from_numpy(np.asarray(x, dtype=np.int64, order="C"))
     if x.dtype == np.bool_:
-        return torch.from_numpy(np.ascontiguousarray(x))
+        return torch.from_numpy(np.asarray(x, order="C"))
     raise InvalidInputError(
         f"{path} holds {x.dtype} in {name!r}. Give floats, integers or booleans."
     )

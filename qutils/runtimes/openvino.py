@@ -120,7 +120,8 @@ class OpenVino(Runtime):
             name: (_axes(port), np.dtype(port.get_element_type().to_dtype()))
             for name, port in self._inputs.items()
         }
-        return [*map(np.ascontiguousarray, check_inputs(self.path, batch, declared).values())]
+        found = check_inputs(self.path, batch, declared).values()
+        return [np.asarray(x, order="C") for x in found]
 
     def inner(self, batch: Arrays) -> tuple[Inner, ...] | None:
         """Quantized activations in order of execution: what each ``QuantizeLinear`` gives.

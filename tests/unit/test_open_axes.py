@@ -17,7 +17,7 @@ from qutils.export import export
 from qutils.graph.axes import layout
 from qutils.graph.signature import arrays_of
 from qutils.integer import IntegerReference
-from qutils.runtimes import load
+from qutils.runtimes import RUNTIMES, load
 from qutils.simulate import SimulatedModel
 
 POSITIONS, WORDS = 12, 20
@@ -365,3 +365,16 @@ def test_an_index_outside_of_any_embedding_is_named():
     unknown = {**texts(4, 5), "ids": texts(4, 5)["ids"] + WORDS}
     with pytest.raises(InvalidInputError, match="from 0 to 19 for words, an embedding of 20 rows"):
         calibrate(Counted(), [unknown])
+
+
+def test_openvino_takes_states_scalars_and_any_length(tmp_path):
+    if not RUNTIMES["openvino"].installed:
+        pytest.skip("openvino is not installed")
+    model = stepper()[0]
+    sim = calibrate(model, steps(model, 5, 3), target="openvino")
+    batch = next(steps(model, 3, 1))
+    got = load(export(sim, tmp_path / "step.onnx"), "openvino").run(arrays_of(batch))
+    assert sqnr(sim(batch)["state_out"].detach(), torch.from_numpy(got["state_out"])) > 60
+    sim = calibrate(encoder()[0], [texts(8, 5), texts(8, 8)], target="openvino")
+    got = load(export(sim, tmp_path / "text.onnx"), "openvino").run(arrays_of(texts(3, 11)))
+    assert sqnr(sim(texts(3, 11)).detach(), torch.from_numpy(got)) > 60
