@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qutils import runtimes as runtimes
     from qutils import widgets as widgets
     from qutils import zoo as zoo
+    from qutils.analysis.delivery import export as export
     from qutils.calibration import Observation as Observation
     from qutils.calibration import calibrate as calibrate
     from qutils.calibration import observe as observe
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from qutils.errors import MissingPackageError as MissingPackageError
     from qutils.errors import QutilsError as QutilsError
     from qutils.errors import UnsupportedError as UnsupportedError
-    from qutils.export import export as export
     from qutils.export import export_float as export_float
     from qutils.graph import TARGETS as TARGETS
     from qutils.observers import OBSERVERS as OBSERVERS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,16 +17,21 @@ from qutils import observers
 from qutils.affine import qparams
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement, Site, Target, capture, place, target
-from qutils.graph.nodes import stored
+from qutils.graph.axes import Dynamic
+from qutils.graph.batches import inputs_of, opened
+from qutils.graph.lookups import outside
+from qutils.graph.nodes import layer_of, op_name, stored
 from qutils.graph.pair_sums import settled
-from qutils.graph.signature import Batch, samples_in
+from qutils.graph.signature import Batch, Signature
 from qutils.observers.rows import Rows
 from qutils.observers.statistic import Statistic
 from qutils.schemes import Recipe, Scheme
 from qutils.simulate import FakeQuantize, SimulatedModel
 
-#: A tensor of all calibration pictures is served in batches of this size: memory stays bounded.
-CHUNK = 64
+#: Calibration samples that a simulated model keeps, with which a written file is verified.
+SAMPLES = 4
+#: They take no more bytes than this, unless one alone does.
+SAMPLE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Observation:
     target: Target
     statistics: dict[str, Statistic]  # by site name
     pictures: int
+    samples: Batch | None = None  # the first few, at most SAMPLE_BYTES
 
     @property
     def nbytes(self) -> int:
@@ -50,7 +56,7 @@ class Observation:
     def blank(self) -> Observation:
         """The same network with nothing observed: for other pictures, without tracing it again."""
         statistics = {name: Statistic(name=name) for name in self.statistics}
-        return replace(self, statistics=statistics, pictures=0)
+        return replace(self, statistics=statistics, pictures=0, samples=None)
 
     def extended(self, batches: Iterable[Any] | Batch, *, progress: bool = False) -> Observation:
         """What is kept after further pictures; this observation stays as it is.
@@ -66,13 +72,15 @@ class Observation:
         """
         statistics = copy.deepcopy(self.statistics)
         watcher = _Watcher(self.captured, self.placement, statistics)
-        pictures = self.pictures
+        pictures, kept, signature = self.pictures, self.samples, self.captured.signature
         with tqdm(desc="calibration", unit=" pictures", disable=not progress) as bar:
             for batch in inputs_of(batches):
-                watcher.run(*self.captured.signature.arguments(batch))
-                pictures += samples_in(batch)
-                bar.update(samples_in(batch))
-        return replace(self, statistics=statistics, pictures=pictures)
+                given = signature.arguments(batch)
+                watcher.run(*given)
+                kept = _few(signature, batch, given) if kept is None else kept
+                pictures += signature.samples(given)
+                bar.update(signature.samples(given))
+        return replace(self, statistics=statistics, pictures=pictures, samples=kept)
 
     def rows(self, site: Site, scheme: Scheme) -> Rows:
         """The values of a site: its kept statistic, or the weight itself."""
@@ -114,7 +122,9 @@ class Observation:
             site.name: self.quantizer(site, scheme_of(site, recipe))
             for site in self.placement.sites.values()
         }
-        model = SimulatedModel(self.captured, self.placement, self.target, recipe, quantizers)
+        model = SimulatedModel(
+            self.captured, self.placement, self.target, recipe, quantizers, self.samples
+        )
         model.fit_scales()
         return model.eval()
 
@@ -147,6 +157,7 @@ def observe(
     *,
     strict: bool = False,
     keep_float: Collection[str] = (),
+    dynamic: Dynamic | None = None,
     progress: bool = False,
 ) -> Observation:
     """Run calibration pictures through the float model once and keep statistics.
@@ -160,6 +171,9 @@ def observe(
             inputs: one dict of all samples, or one a batch.
         strict: refuse operators without an integer kernel, which otherwise stay in float.
         keep_float: modules that stay in float although there are kernels for them.
+        dynamic: axes of any size, as ``{"ids": {1: "sequence"}}``; see ``capture``. Without it,
+            axes of named inputs that differ between batches are open (of a generator, between the
+            first few batches).
 
     Raises:
         InvalidInputError: no batches, NaN or Inf in the data, shapes that do not fit, an unknown
@@ -167,11 +181,8 @@ def observe(
         UnsupportedError: the model cannot be traced; or ``strict``, and an operator has no integer
             kernel.
     """
-    stream = inputs_of(batches)
-    first = next(stream, None)
-    if first is None:
-        raise InvalidInputError("the calibration set is empty: give at least one batch of pictures")
-    captured = capture(model, first)
+    first, stream, axes = opened(batches, dynamic)
+    captured = capture(model, first, axes)
     placement = place(captured.module, target(target_name), strict=strict, keep_float=keep_float)
     statistics = {
         site.name: Statistic(name=site.name)
@@ -179,7 +190,7 @@ def observe(
         if site.role != "weight"
     }
     blank = Observation(captured, placement, target(target_name), statistics, pictures=0)
-    return blank.extended(_chain(first, stream), progress=progress)
+    return blank.extended(stream, progress=progress)
 
 
 def calibrate(
@@ -190,12 +201,16 @@ def calibrate(
     target: str = "onnxruntime",
     strict: bool = False,
     keep_float: Collection[str] = (),
+    dynamic: Dynamic | None = None,
     progress: bool = False,
 ) -> SimulatedModel:
     """Post-training quantization: observe, then simulate the recipe (W8A8 per channel if None).
 
     A ``group_size`` that does not divide a layer's filters shrinks there to the largest size that
     does; ``print(sim)`` shows what each layer got.
+
+    The model keeps up to ``SAMPLES`` samples (``SAMPLE_BYTES`` at most), with which ``q.export``
+    verifies the file that it writes.
 
     Warns where less than 90 % of the multiply-adds run in integer kernels, and names the operators;
     ``calibrate(...).coverage`` says it all.
@@ -207,11 +222,25 @@ def calibrate(
     'W8A8'
     """
     _check_recipe(recipe := recipe or Recipe())
-    kept = observe(model, batches, target, strict=strict, keep_float=keep_float, progress=progress)
+    kept = observe(
+        model,
+        batches,
+        target,
+        strict=strict,
+        keep_float=keep_float,
+        dynamic=dynamic,
+        progress=progress,
+    )
     sim = kept.simulate(recipe)
     if reason := sim.coverage.warning:
         warnings.warn(f"{reason} print(sim.coverage) says more.", stacklevel=2)
     return sim
+
+
+def _few(signature: Signature, batch: Batch, given: Sequence[Tensor]) -> Batch:
+    """The first ``SAMPLES`` samples of a batch, fewer if they are large."""
+    each = sum(x.nbytes for x in given) / signature.samples(given)
+    return signature.part(batch, max(1, min(SAMPLES, int(SAMPLE_BYTES // each))))
 
 
 def _check_recipe(recipe: object) -> None:
@@ -236,6 +265,10 @@ class _Watcher(Interpreter):
         }
 
     def run_node(self, n: Node) -> Any:
+        if op_name(n) == "embedding":
+            weight, indices = self.fetch_args_kwargs_from_env(n)[0][:2]
+            if (error := outside(layer_of(n), len(weight), indices)) is not None:
+                raise error
         value = super().run_node(n)
         statistic = self.by_node.get(n.name)
         if statistic is not None:
@@ -245,66 +278,3 @@ class _Watcher(Interpreter):
     def run(self, *args: Any, **kwargs: Any) -> Any:
         with torch.no_grad():
             return super().run(*args, **kwargs)
-
-
-def inputs_of(batches: Iterable[Any] | Batch) -> Iterator[Batch]:
-    """The inputs of each batch on the CPU, where the graph is; labels dropped."""
-    if isinstance(batches, Tensor):
-        if batches.ndim == 0:
-            raise InvalidInputError("calibration pictures are a single number: give [N, ...]")
-        batches = torch.split(batches, CHUNK) if batches.numel() else ()
-    if isinstance(batches, Mapping):
-        batches = _parts(batches)
-    if not _iterable(batches):
-        raise InvalidInputError(
-            f"the calibration set is a {type(batches).__name__}: give batches of pictures, or one "
-            "tensor [N, ...]"
-        )
-    for index, batch in enumerate(batches):
-        if isinstance(batch, Mapping):
-            _check_named(batch, f"calibration batch {index}")
-            yield {name: x.detach().cpu() for name, x in batch.items()}
-            continue
-        x = batch[0] if isinstance(batch, tuple | list) else batch
-        if not isinstance(x, Tensor):
-            raise InvalidInputError(
-                f"calibration batch {index} is a {type(x).__name__}: "
-                "give tensors or (tensor, label) pairs, or dicts of tensors by input name"
-            )
-        if x.numel():
-            yield x.detach().cpu()
-
-
-def _parts(samples: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """All samples by input name, in batches."""
-    _check_named(samples, "the calibration set")
-    for start in range(0, samples_in(samples), CHUNK):
-        yield {name: x[start : start + CHUNK] for name, x in samples.items()}
-
-
-def _check_named(batch: Mapping[str, Any], what: str) -> None:
-    if not batch:
-        raise InvalidInputError(f"{what} is an empty dict: give tensors by input name")
-    for name, x in batch.items():
-        if not isinstance(x, Tensor):
-            raise InvalidInputError(
-                f"{what} holds a {type(x).__name__} under {name!r}: give tensors by input name "
-                "(torch.from_numpy(x))"
-            )
-    sizes = {name: len(x) if x.ndim else 0 for name, x in batch.items()}
-    if len(set(sizes.values())) > 1 or 0 in sizes.values():
-        said = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise InvalidInputError(f"{what} holds unequal numbers of samples: {said}")
-
-
-def _iterable(value: object) -> bool:
-    """Whether ``for`` takes it: also what has no ``__iter__`` but ``__getitem__``."""
-    try:
-        return iter(value) is not None  # type: ignore[call-overload]
-    except TypeError:
-        return False
-
-
-def _chain(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:
-    yield first
-    yield from rest

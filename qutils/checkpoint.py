@@ -15,7 +15,9 @@ from qutils.affine import QParams
 from qutils.calibration import Observation, scheme_of
 from qutils.errors import DataError, InvalidInputError
 from qutils.graph import Captured, Identity, capture, place, target, with_own_biases
-from qutils.graph.signature import Signature, TensorSpec
+from qutils.graph.axes import Layout
+from qutils.graph.inputs import OpenAxis, TensorSpec
+from qutils.graph.signature import Batch, Signature
 from qutils.schemes import Recipe, Scheme
 from qutils.simulate import FakeQuantize, SimulatedModel
 from qutils.tensors import SIMULATED, read_metadata, read_tensors, write_tensors
@@ -25,7 +27,8 @@ def save(sim: SimulatedModel, path: Path | str) -> Path:
     """Write what calibration or QAT made, at any bits, as safetensors; returns ``path``.
 
     The file holds every weight, bias, scale and zero point, and beside them recipe, target, input
-    shape and a digest of the network; ``load`` needs no data. The learning curve is not kept.
+    shapes and a digest of the network; ``load`` needs no data. Neither the learning curve nor the
+    calibration samples are kept.
 
     Raises:
         InvalidInputError: ``sim`` is not a simulated model, or ``path`` has another ending.
@@ -43,6 +46,7 @@ def save(sim: SimulatedModel, path: Path | str) -> Path:
         "target": sim.target.name,
         "keep_float": list(sim.placement.keep_float),
         "inputs": [_described_input(spec) for spec in sim.captured.signature.inputs],
+        "open_axes": sim.captured.signature.sizes,
         "own_biases": sim.captured.own_biases,
         "frozen": list(sim.captured.frozen),
         "network": asdict(sim.captured.identity) | {"torch": torch.__version__},
@@ -74,7 +78,8 @@ def load(path: Path | str, model: nn.Module) -> SimulatedModel:
     path = Path(path)
     made = _described(path)
     frozen, network = made.pop("frozen"), made.pop("network")
-    captured = capture(model, Signature(made.pop("inputs")).example())
+    example, axes = _example(made.pop("inputs"), made.pop("open_axes"))
+    captured = capture(model, example, axes)
     _check_network(path, network, captured.identity, operators=True)
     sim = _without_ranges(captured, **made)
     read_tensors(sim, path)  # names and shapes that differ
@@ -108,7 +113,8 @@ def _check_network(
 
 def _described_input(spec: TensorSpec) -> dict[str, Any]:
     dtype = str(spec.dtype).removeprefix("torch.")
-    return {"name": spec.name, "shape": list(spec.shape), "dtype": dtype}
+    shape = list(spec.shape)  # names where axes are open
+    return {"name": spec.name, "shape": shape, "dtype": dtype, "batch_axis": spec.batch_axis}
 
 
 def _inputs(made: dict[str, Any]) -> tuple[TensorSpec, ...]:
@@ -116,9 +122,29 @@ def _inputs(made: dict[str, Any]) -> tuple[TensorSpec, ...]:
     if "inputs" not in made:
         return Signature.of(*map(int, made["input_shape"])).inputs
     return tuple(
-        TensorSpec(str(one["name"]), tuple(map(int, one["shape"])), _dtype(one["dtype"]))
+        TensorSpec(
+            str(one["name"]),
+            tuple(axis if isinstance(axis, str) else int(axis) for axis in one["shape"]),
+            _dtype(one["dtype"]),
+            one.get("batch_axis", 0),
+        )
         for one in made["inputs"]
     )
+
+
+def _example(inputs: tuple[TensorSpec, ...], sizes: dict[str, int]) -> tuple[Batch, Layout]:
+    """A batch of zeros of the sizes that were traced, and which axes are open."""
+    open_axes = tuple(OpenAxis(name, size) for name, size in sizes.items())
+    names = {
+        spec.name: {
+            axis: name
+            for axis, name in enumerate(spec.axes)
+            if isinstance(name, str) and axis != spec.batch_axis
+        }
+        for spec in inputs
+    }
+    axes = Layout({spec.name: spec.batch_axis for spec in inputs}, names)
+    return Signature(inputs, open_axes=open_axes).example(), axes
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -150,6 +176,7 @@ def _described(path: Path) -> dict[str, Any]:
             "target_name": target(made["target"]).name,
             "keep_float": tuple(map(str, made.get("keep_float", ()))),
             "inputs": _inputs(made),
+            "open_axes": {str(n): int(size) for n, size in made.get("open_axes", {}).items()},
             "own_biases": bool(made.get("own_biases", False)),
             "network": _network(made["network"]) if "network" in made else None,
             "frozen": tuple(map(str, made["frozen"])) if "frozen" in made else None,

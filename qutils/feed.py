@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from qutils.errors import InvalidInputError
 
-Pair = tuple[Tensor, Tensor]  # inputs [B, ...], labels [B, ...]
+#: One tensor, or tensors by name where a network takes or returns several.
+Tensors = Tensor | Mapping[str, Tensor]
+Pair = tuple[Tensors, Tensors]  # inputs [B, ...], labels [B, ...]
 
 
 class Stored(Protocol):
@@ -57,7 +59,7 @@ class Feed(Protocol):
         """Stored inputs and labels of the steps ``first .. steps-1``."""
         ...
 
-    def prepare(self, images: Tensor) -> Tensor:
+    def prepare(self, images: Tensors) -> Tensors:
         """Stored inputs to network input."""
         ...
 
@@ -86,8 +88,8 @@ class Shuffled:
     def per_epoch(self) -> int:
         return len(self.data.labels) // self.batch_size
 
-    def prepare(self, images: Tensor) -> Tensor:
-        return self.data.prepare(images)
+    def prepare(self, images: Tensors) -> Tensors:
+        return self.data.prepare(images)  # type: ignore[arg-type]
 
     def batches(self, first: int, steps: int) -> Iterator[Pair]:
         order, epoch = torch.empty(0, dtype=torch.long), -1
@@ -108,12 +110,14 @@ class Shuffled:
 class AsTheyAre:
     """Batches ``(x, y)`` of a list or a DataLoader, one a step, again from the start each epoch.
 
+    ``x`` and ``y`` are tensors, or dicts of tensors by name.
+
     Memory is one batch. Only what has no length, a generator say, is first collected in memory,
     as it could be run through but once.
 
     Raises:
-        InvalidInputError: there is no batch; while they come: one is not a pair of tensors with
-            one label for each input, or there are fewer than ``len`` says.
+        InvalidInputError: there is no batch; while they come: one is not a pair of tensors (or
+            dicts of them) with one label for each input, or there are fewer than ``len`` says.
     """
 
     def __init__(self, data: Iterable[Any]) -> None:
@@ -126,7 +130,7 @@ class AsTheyAre:
         if not self.per_epoch:
             raise InvalidInputError("the training set is empty: give at least one batch (x, y)")
 
-    def prepare(self, images: Tensor) -> Tensor:
+    def prepare(self, images: Tensors) -> Tensors:
         return images
 
     def batches(self, first: int, steps: int) -> Iterator[Pair]:
@@ -154,18 +158,43 @@ def _has_length(data: Iterable[Any]) -> bool:
 
 def _checked(batch: Any, index: int) -> Pair:
     pair = isinstance(batch, tuple | list) and len(batch) == 2
-    if not (pair and all(isinstance(member, Tensor) for member in batch)):
+    if not (pair and all(map(_is_tensors, batch))):
         kinds = [type(m).__name__ for m in batch] if pair else type(batch).__name__
         raise InvalidInputError(
-            f"training batch {index} is not a pair (input, label) of tensors: it is {kinds}"
+            f"training batch {index} is not a pair (input, label) of tensors, or of dicts of "
+            f"tensors by name: it is {kinds}"
         )
     x, y = batch
-    if x.ndim == 0 or y.shape[:1] != x.shape[:1]:
+    if not {*_lengths(y)} <= {*_lengths(x)} - {-1}:
         raise InvalidInputError(
-            f"training batch {index} has inputs {list(x.shape)} and labels {list(y.shape)}: give "
+            f"training batch {index} has inputs {_shapes(x)} and labels {_shapes(y)}: give "
             "one label for each input"
         )
     return x, y
+
+
+def count(tensors: Tensors) -> int:
+    """Return the number of entries along the first axis; of several tensors, of the first."""
+    return next(iter(_lengths(tensors)), 1)
+
+
+def _is_tensors(value: object) -> bool:
+    named = isinstance(value, Mapping) and bool(value)
+    return isinstance(value, Tensor) or (
+        named and all(isinstance(x, Tensor) for x in value.values())  # type: ignore[attr-defined]
+    )
+
+
+def _lengths(tensors: Tensors) -> list[int]:
+    """Sizes of the first axes; -1 of a tensor that has none."""
+    several = tensors.values() if isinstance(tensors, Mapping) else (tensors,)
+    return [len(x) if x.ndim else -1 for x in several]
+
+
+def _shapes(tensors: Tensors) -> str:
+    if isinstance(tensors, Mapping):
+        return ", ".join(f"{name} {list(x.shape)}" for name, x in tensors.items())
+    return str(list(tensors.shape))
 
 
 def shift_and_flip(images: Tensor, generator: torch.Generator, pad: int = 2) -> Tensor:

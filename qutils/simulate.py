@@ -14,6 +14,7 @@ from torch.fx import GraphModule, Node
 from qutils.affine import MIN_SCALE, QParams, expand
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Coverage, Placement, Site, Target, coverage
+from qutils.graph.lookups import run_graph
 from qutils.graph.nodes import argument, attribute, float_inputs, op_name
 from qutils.graph.pair_sums import is_depthwise, safe_scale
 from qutils.graph.signature import Batch
@@ -116,6 +117,7 @@ class SimulatedModel(nn.Module):
         target: Target,
         recipe: Recipe,
         quantizers: dict[str, FakeQuantize],
+        samples: Batch | None = None,
     ) -> None:
         super().__init__()
         self.captured, self.placement, self.target, self.recipe = (
@@ -126,6 +128,7 @@ class SimulatedModel(nn.Module):
         )
         self.graph_module = _insert(captured.module, placement, quantizers)
         self.curve: tuple[Point, ...] = ()  # of QAT, if any
+        self.samples = samples  # a few of the calibration set, to verify files with
 
     @property
     def quantizers(self) -> dict[str, FakeQuantize]:
@@ -153,7 +156,7 @@ class SimulatedModel(nn.Module):
             )
         batch: Batch = named if x is None else x
         return self.captured.signature.pack(
-            self.graph_module(*self.captured.signature.arguments(batch))
+            run_graph(self.graph_module, *self.captured.signature.arguments(batch))
         )
 
     def copy(self) -> SimulatedModel:

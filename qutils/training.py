@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from qutils.errors import DataError, InvalidInputError
-from qutils.feed import AsTheyAre, Feed, Pictures, Shuffled
+from qutils.feed import AsTheyAre, Feed, Pictures, Shuffled, Tensors, count
 from qutils.files import atomic_path
 from qutils.interrupt import ctrl_c
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+#: Of what a network returns, a tensor or several by name, and labels.
+Loss = Callable[[Any, Any], Tensor]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def fit(
     with bar, ctrl_c() as pressed:
         for done, (images, labels) in enumerate(feed.batches(first, steps), first + 1):
             value, hits = update(done, images, labels)
-            meter.add(value, hits, len(labels))
+            meter.add(value, hits, count(labels))
             if on_step is not None:
                 on_step(Step(done, steps, value))
             bar.update()
@@ -153,12 +154,23 @@ def _feed(data: Pictures | Iterable[Any], plan: Plan) -> Feed:
 
 
 class CrossEntropy:
-    """Cross-entropy of logits ``[N, C]`` and classes ``[N]``, which are looked at first."""
+    """Cross-entropy of logits ``[N, C]`` and classes ``[N]``, which are looked at first.
+
+    Raises:
+        InvalidInputError: several outputs, or labels that are no classes of the outputs.
+    """
 
     def __init__(self, smoothing: float = 0.0) -> None:
         self.loss = nn.CrossEntropyLoss(label_smoothing=smoothing)
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, logits: Any, labels: Any) -> Tensor:
+        if not (isinstance(logits, Tensor) and isinstance(labels, Tensor)):
+            found = ", ".join(logits) if isinstance(logits, Mapping) else "one output"
+            named = f"labels {', '.join(labels)}" if isinstance(labels, Mapping) else "one tensor"
+            raise InvalidInputError(
+                f"Cross-entropy needs one output and one tensor of labels, got {found} and {named}."
+                " Give a loss: finetune(sim, data, loss=lambda outputs, labels: ...)."
+            )
         value: Tensor = self.loss(logits, checked_classes(labels, logits))
         return value
 
@@ -200,7 +212,7 @@ class _Update:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        prepare: Callable[[Tensor], Tensor],
+        prepare: Callable[[Tensors], Tensors],
         criterion: Loss,
         plan: Plan,
         steps: int,
@@ -213,14 +225,14 @@ class _Update:
         self.device = next(model.parameters()).device
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
 
-    def __call__(self, done: int, images: Tensor, labels: Tensor) -> tuple[float, float | None]:
+    def __call__(self, done: int, images: Tensors, labels: Tensors) -> tuple[float, float | None]:
         """Do the step after which ``done`` are done; returns the loss and the number of hits."""
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * self.plan.rate(done - 1, self.steps)
-        x, y = self.prepare(images.to(self.device)), labels.to(self.device)
+        x, y = self.prepare(_to(images, self.device)), _to(labels, self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        logits: Tensor = self.model(x)
-        value = self.criterion(logits, y)
+        outputs: Tensors = self.model(x)
+        value = self.criterion(outputs, y)
         loss = float(value.detach())
         if not math.isfinite(loss):
             raise InvalidInputError(
@@ -231,11 +243,19 @@ class _Update:
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
-        return loss, _hits(logits.detach(), y)
+        return loss, _hits(outputs, y)
 
 
-def _hits(logits: Tensor, labels: Tensor) -> float | None:
+def _to(tensors: Tensors, device: torch.device) -> Tensors:
+    if isinstance(tensors, Tensor):
+        return tensors.to(device)
+    return {name: x.to(device) for name, x in tensors.items()}
+
+
+def _hits(logits: Tensors, labels: Tensors) -> float | None:
     """How many classes are right (share of an input's, if it has many); None without classes."""
+    if not (isinstance(logits, Tensor) and isinstance(labels, Tensor)):
+        return None
     if logits.ndim < 2 or labels.shape != logits.argmax(1).shape or labels.is_floating_point():
         return None
     return float((logits.argmax(1) == labels).sum()) / labels[0].numel()

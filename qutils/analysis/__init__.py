@@ -1,6 +1,7 @@
 """Where the error sits and why: tensors, observers, layers, pictures, bytes."""
 
 from qutils.analysis.compare_observers import ObserverOutcome, compare_observers, explain
+from qutils.analysis.delivery import Delivery, examine
 from qutils.analysis.error import ErrorSplit, error_split, error_split_of_rows, sqnr_of_rows
 from qutils.analysis.flips import Flip, flips
 from qutils.analysis.instant import InstantModel, Ranges
@@ -25,6 +26,7 @@ __all__ = [
     "DB_PER_BIT",
     "PARTS",
     "SPECIMENS",
+    "Delivery",
     "ErrorSplit",
     "EstimatedSize",
     "Flip",
@@ -45,6 +47,7 @@ __all__ = [
     "error_split",
     "error_split_of_rows",
     "estimated_size",
+    "examine",
     "explain",
     "flips",
     "float_activations",

@@ -73,7 +73,9 @@ class InstantModel:
     def _build(self, recipe: Recipe, wanted: dict[str, FakeQuantize]) -> SimulatedModel:
         kept = self.observation
         self._quantizers = copy.deepcopy(wanted)
-        model = SimulatedModel(kept.captured, kept.placement, kept.target, recipe, self._quantizers)
+        model = SimulatedModel(
+            kept.captured, kept.placement, kept.target, recipe, self._quantizers, kept.samples
+        )
         return model.eval()
 
 

@@ -40,7 +40,14 @@ def mixed(
     for site in placement.sites.values():
         scheme = scheme_of(site, other if _layer(site) in layers else recipe)
         quantizers[site.name] = observation.quantizer(site, scheme)
-    model = SimulatedModel(observation.captured, placement, target, recipe, quantizers)
+    model = SimulatedModel(
+        observation.captured,
+        placement,
+        target,
+        recipe,
+        quantizers,
+        observation.samples,
+    )
     model.fit_scales()
     return model.eval()
 

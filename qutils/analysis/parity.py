@@ -14,16 +14,16 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from qutils.affine import quantize
 from qutils.analysis.sqnr import decibels
 from qutils.errors import InvalidInputError
 from qutils.graph.nodes import layer_of, op_name
+from qutils.graph.signature import Batch, arrays_of, tensors_of
 from qutils.integer import IntegerReference
 from qutils.integer.values import Quantized
-from qutils.runtimes.base import Execution, Inner
+from qutils.runtimes.base import Arrays, Execution, Inner
 from qutils.simulate import FakeQuantize, SimulatedModel
 
 #: Scales are equal if they differ by less than float32 can tell in a file.
@@ -33,10 +33,10 @@ SAME_SCALE = 1e-6
 class Executor(Protocol):
     """What computes: a ``Runtime``, or ``Simulation``."""
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Outputs ``[N, ...]`` of a batch ``[N, ...]``."""
+    def run(self, batch: Any) -> Any:
+        """Outputs ``[N, ...]`` of a batch ``[N, ...]``; arrays by name where there are several."""
 
-    def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...] | None:
+    def inner(self, batch: Any) -> tuple[Inner, ...] | None:
         """Quantized activations in order of execution; None if none are handed out."""
 
     @property
@@ -135,12 +135,14 @@ class Simulation:
         return "simulated"
 
     @torch.no_grad()
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Outputs of the simulation, float32."""
-        found: NDArray[Any] = self.sim(torch.from_numpy(batch)).numpy()
-        return found
+    def run(self, batch: Arrays) -> Any:
+        """Outputs of the simulation, float32; by name where there are several."""
+        named = isinstance(batch, Mapping)
+        x: Any = tensors_of(batch) if named else torch.from_numpy(batch)
+        found = self.sim(x)
+        return found.numpy() if isinstance(found, Tensor) else arrays_of(found)
 
-    def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...]:
+    def inner(self, batch: Arrays) -> tuple[Inner, ...]:
         """The integers that each activation's FakeQuantize stands for."""
         found: list[Inner] = []
 
@@ -202,11 +204,11 @@ def parity(
 
 
 def layer_parity(
-    reference: IntegerReference, executor: Executor, x: Tensor
+    reference: IntegerReference, executor: Executor, x: Batch
 ) -> tuple[LayerParity, ...]:
     """Compare the layers of an executor, if it shows them, with the reference's on one batch."""
     count = _Count()
-    _count_layers(count, reference, executor.inner(x.numpy()), x)
+    _count_layers(count, reference, executor.inner(arrays_of(x)), x)
     return tuple(count.layers.values())
 
 
@@ -219,7 +221,7 @@ def _same(wanted: Tensor, got: Tensor) -> float:
 
 
 def _count_layers(
-    count: _Count, reference: IntegerReference, inner: Sequence[Inner] | None, x: Tensor
+    count: _Count, reference: IntegerReference, inner: Sequence[Inner] | None, x: Batch
 ) -> None:
     if inner is None:
         return
@@ -273,9 +275,10 @@ def _fits(reference: Quantized, inner: Inner) -> bool:
 
 
 def layer_names(reference: IntegerReference) -> dict[str, tuple[str, str]]:
-    """Layer and operator of each node; the network's input is its own layer."""
+    """Layer and operator of each node; each of the network's inputs is a layer of its own."""
+    single = len(reference.captured.signature.inputs) == 1
     return {
-        node.name: ("input", "quantize")
+        node.name: ("input" if single else str(node.target), "quantize")
         if node.op == "placeholder"
         else (layer_of(node), op_name(node))
         for node in reference.module.graph.nodes

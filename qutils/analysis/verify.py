@@ -7,9 +7,7 @@ layer that computes otherwise **from the same inputs** is one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +15,7 @@ from torch import Tensor
 from qutils.analysis.parity import Executor, LayerParity, layer_parity, matched
 from qutils.analysis.sqnr import decibels
 from qutils.errors import InvalidInputError
-from qutils.graph.signature import OUTPUT, named_outputs
+from qutils.graph.signature import Batch, arrays_of, named_outputs, tensors_of
 from qutils.integer import IntegerReference
 from qutils.simulate import SimulatedModel
 
@@ -71,7 +69,7 @@ class Verification:
 
 
 @torch.no_grad()
-def verify(sim: SimulatedModel, executor: Executor, x: Tensor, name: str = "file") -> Verification:
+def verify(sim: SimulatedModel, executor: Executor, x: Batch, name: str = "file") -> Verification:
     """Run a file on a few samples and compare it with the simulation.
 
     Layers are compared one by one only if the outputs differ by more than 10 dB below the
@@ -79,7 +77,7 @@ def verify(sim: SimulatedModel, executor: Executor, x: Tensor, name: str = "file
 
     Args:
         executor: ``qutils.runtimes.load(file)``.
-        x: samples ``[N, ...]``, calibration data for instance.
+        x: samples ``[N, ...]``, or tensors by input name; calibration data for instance.
 
     Raises:
         InvalidInputError: no samples, or outputs of another shape.
@@ -91,12 +89,14 @@ def verify(sim: SimulatedModel, executor: Executor, x: Tensor, name: str = "file
     >>> verify(sim, Simulation(sim), x).passed
     True
     """
-    if not len(x):
+    signature = sim.captured.signature
+    given = signature.arguments(x)
+    if not (samples := signature.samples(given)):
         raise InvalidInputError("There is nothing to compare. Give at least one sample.")
-    simulated, got = named_outputs(sim(x)), _arrays(executor.run(x.numpy()))
-    wanted = named_outputs(sim.captured.signature.pack(sim.captured.module(x)))
+    simulated, got = named_outputs(sim(x)), tensors_of(executor.run(arrays_of(x)))
+    wanted = named_outputs(signature.pack(sim.captured.module(*given)))
     _check_shapes(got, simulated, name)
-    found = Verification(name, len(x), _worst(wanted, simulated), _worst(simulated, got))
+    found = Verification(name, samples, _worst(wanted, simulated), _worst(simulated, got))
     if found.passed:
         return found
     reference = IntegerReference(sim)
@@ -104,15 +104,9 @@ def verify(sim: SimulatedModel, executor: Executor, x: Tensor, name: str = "file
     first = next((layer for layer in layers if _differs(layer)), None)
     own_db = None
     if layers and first is None:
-        given = dict(matched(reference.integers(x), executor.inner(x.numpy()) or ()))
-        own_db = _worst(named_outputs(reference.outputs_from(x, given)), got)
+        own = dict(matched(reference.integers(x), executor.inner(arrays_of(x)) or ()))
+        own_db = _worst(named_outputs(reference.outputs_from(x, own)), got)
     return replace(found, first=first, layers=len(layers), ending_db=own_db)
-
-
-def _arrays(outputs: Any) -> dict[str, Tensor]:
-    """One array, or several by name, as tensors by name."""
-    named = outputs if isinstance(outputs, Mapping) else {OUTPUT: outputs}
-    return {name: torch.as_tensor(array) for name, array in named.items()}
 
 
 def _check_shapes(got: dict[str, Tensor], simulated: dict[str, Tensor], name: str) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from qutils.errors import InvalidInputError
 from qutils.runtimes import Runtime, load
-from qutils.runtimes.base import check_batch
+from qutils.runtimes.base import Arrays, check_batch
 
 Milliseconds = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ class Candidate(Protocol):
 
     @property
     def threads(self) -> int: ...
-    def run(self, batch: NDArray[Any]) -> object: ...
+    def run(self, batch: Any) -> object: ...
 
 
 #: Calls in front of a timed one: the first ones after another candidate's are slower, because
@@ -77,7 +77,7 @@ class Comparison:
 
 def latency(
     model: Runtime | str | Path,
-    batch: NDArray[Any] | int = 1,
+    batch: Arrays | int = 1,
     *,
     threads: int = 1,
     repeats: int = 100,
@@ -85,7 +85,8 @@ def latency(
 ) -> Latency:
     """Time a runtime, or a model file in ONNX Runtime, on a batch (an array or a batch size).
 
-    ``threads`` counts for a file; a runtime keeps its own.
+    ``threads`` counts for a file; a runtime keeps its own. Of several inputs the batch is a dict of
+    arrays by name.
 
     Raises:
         InvalidInputError: repeats below 5, warmup below 1, batch that the model does not take.
@@ -103,7 +104,7 @@ def latency(
 
 def compare(
     candidates: Mapping[str, Candidate],
-    batch: NDArray[Any],
+    batch: Arrays,
     *,
     baseline: str | None = None,
     repeats: int = 100,
@@ -189,7 +190,7 @@ def normal_batch(
 
 def _interleaved(
     candidates: Mapping[str, Candidate],
-    batch: NDArray[Any],
+    batch: Arrays,
     repeats: int,
     warmup: int,
     warm: int = WARM,
@@ -226,6 +227,8 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _summary(times: Milliseconds, batch: NDArray[Any], candidate: Candidate) -> Latency:
+def _summary(times: Milliseconds, batch: Arrays, candidate: Candidate) -> Latency:
     q25, median, q75 = np.percentile(times, [25, 50, 75])
-    return Latency(float(median), float(q75 - q25), times.size, len(batch), candidate.threads)
+    several = batch.values() if isinstance(batch, Mapping) else [batch]
+    samples = next((len(x) for x in several if x.ndim), 1)
+    return Latency(float(median), float(q75 - q25), times.size, samples, candidate.threads)

@@ -19,6 +19,7 @@ from qutils import zoo
 from qutils.commands.look import AS_USUAL, Look
 from qutils.commands.named import NamedSamples, named_samples
 from qutils.errors import DataError, InvalidInputError
+from qutils.graph.axes import Dynamic
 from qutils.zoo import Photographs
 
 _BATCH = 64
@@ -51,7 +52,7 @@ class Inputs:
         return [(self.x[cut], None if self.y is None else self.y[cut]) for cut in cuts]
 
 
-def read_inputs(path: Path, look: Look = AS_USUAL) -> Inputs:
+def read_inputs(path: Path, look: Look = AS_USUAL, dynamic: Dynamic | None = None) -> Inputs:
     """Inputs, and labels where there are any, of an ``.npz`` or ``.npy`` file or a folder.
 
     A folder holds ``.npy`` files, or pictures, or folders of pictures named by class.
@@ -75,7 +76,7 @@ def read_inputs(path: Path, look: Look = AS_USUAL) -> Inputs:
     elif path.suffix == ".npz":
         found, y = _archive(path)
         if isinstance(found, dict):
-            samples = named_samples(found, path)
+            samples = named_samples(found, path, dynamic)
             return Inputs(samples, None if y is None else _classes(y, len(samples), path))
         x = found
     elif path.suffix == ".npy":

@@ -17,6 +17,7 @@ from qutils.commands.look import AS_USUAL, NATURAL, Look
 from qutils.commands.named import NamedSamples
 from qutils.errors import InvalidInputError
 from qutils.feed import Pictures, Samples
+from qutils.graph.axes import Dynamic
 from qutils.zoo.natural import FILES, MOST
 
 #: One input in this many is held back to score the model, and is used for nothing else.
@@ -66,7 +67,9 @@ class Material:
         )
 
 
-def read_material(data: str, pictures: int, look: Look = AS_USUAL) -> Material:
+def read_material(
+    data: str, pictures: int, look: Look = AS_USUAL, dynamic: Dynamic | None = None
+) -> Material:
     """Data of a zoo dataset's name, an ``.npz`` or ``.npy`` file, or a folder of such or pictures.
 
     A zoo dataset keeps its own splits. Of own data a fifth, drawn once and for all, is held back
@@ -81,7 +84,7 @@ def read_material(data: str, pictures: int, look: Look = AS_USUAL) -> Material:
         return _of_zoo(zoo.dataset(data), pictures)
     if data == NATURAL:
         return _natural(pictures, look)
-    inputs = read_inputs(Path(data), look)
+    inputs = read_inputs(Path(data), look, dynamic)
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(inputs)))
     held = len(inputs) // HELD_BACK
     rest = inputs.take(order[held:])

@@ -18,6 +18,7 @@ from qutils import zoo
 from qutils.commands.foreign import foreign
 from qutils.commands.named import NamedSamples
 from qutils.errors import DataError, InvalidInputError, unknown_name
+from qutils.graph.axes import Dynamic
 from qutils.graph.wrappers import wrapped
 from qutils.onnx_import import import_onnx
 from qutils.onnx_import.class_names import names_in_order
@@ -38,12 +39,13 @@ def read_model(
     weights: Path | None = None,
     example: Tensor | NamedSamples | None = None,
     outputs: Sequence[str] = (),
+    dynamic: Dynamic | None = None,
 ) -> nn.Module:
     """The model of ``MODEL``, in eval mode on the CPU, with the weights of a file if one is given.
 
     A zoo model without ``weights`` has the shipped ones; a model of one's own then keeps those it
     was made with. An ONNX file is compared with ONNX Runtime on ``example``, inputs ``[N, ...]``;
-    its network may end at the values ``outputs``.
+    its network may end at the values ``outputs``, and take any size of the axes ``dynamic``.
 
     Raises:
         InvalidInputError: no such zoo model, file or name in it, or it does not make a module.
@@ -51,7 +53,7 @@ def read_model(
         UnsupportedError: the ONNX file cannot be imported.
     """
     if is_onnx(spec):
-        return _onnx_model(Path(spec), weights, example, outputs)
+        return _onnx_model(Path(spec), weights, example, outputs, dynamic)
     if outputs:
         raise InvalidInputError(f"--outputs names values of an ONNX file, which {spec} is not")
     if "." in spec and not is_own(spec):
@@ -102,7 +104,11 @@ def class_names(model: nn.Module) -> tuple[str, ...] | None:
 
 
 def _onnx_model(
-    path: Path, weights: Path | None, example: Tensor | NamedSamples | None, outputs: Sequence[str]
+    path: Path,
+    weights: Path | None,
+    example: Tensor | NamedSamples | None,
+    outputs: Sequence[str],
+    dynamic: Dynamic | None,
 ) -> nn.Module:
     if weights is not None:
         raise InvalidInputError(f"{path} holds its weights: leave --weights away")
@@ -112,7 +118,7 @@ def _onnx_model(
         given = next(iter(tensors.values())) if list(tensors) == ["inputs"] else tensors
     else:
         given = example
-    imported = import_onnx(path, given, outputs)
+    imported = import_onnx(path, given, outputs, dynamic)
     setattr(imported.module, _INPUTS, imported.inputs)
     said = (
         "imported: outputs differ from ONNX Runtime's of the float file by at most "
@@ -133,15 +139,20 @@ def as_named(model: nn.Module, samples: NamedSamples) -> NamedSamples:
     Those of an ONNX file may differ from the names of its inputs. An only array called ``inputs``
     goes to the first argument.
     """
-    found = samples.tensors
-    arguments = list(inspect.signature(model.forward).parameters)
-    if list(found) == ["inputs"] and "inputs" not in arguments:
-        found = {arguments[0]: found["inputs"]}
+    samples = samples.renamed(argument_names(model, samples))
+    found = dict(samples.tensors)
     for one in getattr(model, _INPUTS, ()):
-        found = {one.argument if name == one.name else name: x for name, x in found.items()}
         if one.argument in found:
             found[one.argument] = found[one.argument].to(one.dtype)
-    return NamedSamples(found)
+    return NamedSamples(found, samples.axes)
+
+
+def argument_names(model: nn.Module, samples: NamedSamples) -> dict[str, str]:
+    """Return the model's argument for each array whose name differs from it."""
+    arguments = list(inspect.signature(model.forward).parameters)
+    if list(samples.tensors) == ["inputs"] and "inputs" not in arguments:
+        return {"inputs": arguments[0]}
+    return {one.name: one.argument for one in getattr(model, _INPUTS, ())}
 
 
 def _own_model(spec: str) -> nn.Module:

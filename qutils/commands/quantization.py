@@ -18,6 +18,7 @@ from qutils.commands import summary
 from qutils.commands.look import NATURAL, look_of
 from qutils.commands.material import Material, read_material
 from qutils.commands.models import (
+    argument_names,
     as_named,
     class_names,
     import_line,
@@ -30,6 +31,7 @@ from qutils.commands.request import Request
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.export import export, export_float
 from qutils.files import atomic_path
+from qutils.graph.axes import Dynamic
 from qutils.graph.capture import check_tensors
 from qutils.graph.signature import named_outputs
 from qutils.graph.wrappers import check_arguments
@@ -53,12 +55,22 @@ def quantize(request: Request) -> list[str]:
     """
     request.check()
     torch.set_num_threads(request.threads)
-    material = read_material(_data(request), request.pictures, look_of(request))
+    material = read_material(
+        _data(request), request.pictures, look_of(request), request.dynamic_axes
+    )
     example = material.calibration[:_EXAMPLES]
-    model = read_model(request.model, request.weights, example, request.outputs)
+    model = read_model(
+        request.model, request.weights, example, request.outputs, request.dynamic_axes
+    )
+    dynamic = _dynamic(model, material, request)
     material = _fitted(model, _renamed(model, material), request)
     kept = observe(
-        model, material.calibration, request.target, strict=request.strict, progress=True
+        model,
+        material.calibration,
+        request.target,
+        strict=request.strict,
+        dynamic=dynamic,
+        progress=True,
     )
     sim = kept.simulate(request.recipe)
     if request.method in _REFINED:
@@ -121,6 +133,16 @@ def _renamed(model: nn.Module, material: Material) -> Material:
         return material
     test_inputs = replace(material.test, x=as_named(model, test))
     return replace(material, calibration=as_named(model, x), test=test_inputs)
+
+
+def _dynamic(model: nn.Module, material: Material, request: Request) -> Dynamic | None:
+    """The open axes by the names of the model's arguments."""
+    x, given = material.calibration, request.dynamic_axes
+    if not isinstance(x, NamedSamples):
+        return given
+    names = argument_names(model, x)
+    found = x.dynamic(given or {})
+    return {names.get(name, name): axes for name, axes in found.items()}
 
 
 def _check_several(outputs: dict[str, Tensor], material: Material, request: Request) -> None:
@@ -239,8 +261,9 @@ def _exported(
         models = _models(model, sim) | {summary.INTEGER: runtime.run}
         scores = summary.score(models, material.test)
         lines = summary.score_lines(scores, request.recipe.label, request.target)
-        if isinstance(x := material.calibration[:_VERIFIED], Tensor):
-            lines.append(str(verify(sim, runtime, x, request.target)))
+        if isinstance(x := material.calibration[:_VERIFIED], Tensor | NamedSamples):
+            few = x.tensors if isinstance(x, NamedSamples) else x
+            lines.append(str(verify(sim, runtime, few, request.target)))
         lines += _sizes(sim, Path(folder) / "float.onnx", file)
         executed = runtime.kernels().most_common()
     lines.append(f"executes: {', '.join(f'{count} {op}' for op, count in executed)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from qutils.experiments.staging import probe_write
 from qutils.export import targets_of
 from qutils.runtimes import RUNTIMES
 from qutils.schemes import Granularity, Recipe, Scheme
+
+#: An open axis as the command line names it.
+_AXIS = re.compile(r"(?P<input>.+):(?P<axis>\d+)=(?P<name>[^\W\d]\w*)")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Request:
     std: tuple[float, ...] | None = None
     classes: str | None = None
     outputs: tuple[str, ...] = ()
+    dynamic: tuple[str, ...] = ()
     weight_bits: int = 8
     activation_bits: int = 8
     observer: str = "minmax"
@@ -54,6 +59,27 @@ class Request:
         """
         readers = targets_of(given["out"] or "")
         return cls(**{**given, "target": given["target"] or next(iter(readers), cls.target)})
+
+    @property
+    def dynamic_axes(self) -> dict[str, dict[int, str | None]] | None:
+        """Names of open axes by input and place; None if none are named.
+
+        >>> Request("net.py:Net", dynamic=("ids:1=sequence", "ids:0=batch")).dynamic_axes
+        {'ids': {1: 'sequence', 0: 'batch'}}
+
+        Raises:
+            InvalidInputError: not ``INPUT:AXIS=NAME``.
+        """
+        found: dict[str, dict[int, str | None]] = {}
+        for word in self.dynamic:
+            match = _AXIS.fullmatch(word)
+            if match is None:
+                raise InvalidInputError(
+                    f"Expected --dynamic INPUT:AXIS=NAME, got {word!r}. Name the input, count its "
+                    "axes from 0, as in ids:1=sequence."
+                )
+            found.setdefault(match["input"], {})[int(match["axis"])] = match["name"]
+        return found or None
 
     @property
     def recipe(self) -> Recipe:
@@ -94,6 +120,7 @@ class Request:
             )
         if (error := foreign(self.model)) is not None:
             raise error
+        self.dynamic_axes  # noqa: B018  (refuses what is no axis)
         if self.simulate_only == (self.out is not None):
             raise InvalidInputError(
                 f"name a file to write ({self._endings}), or give --simulate-only to write none "

@@ -88,11 +88,16 @@ class Scores:
         self.n += len(next(iter(outputs.values())))
 
     def _add_parts(self, outputs: Mapping[str, Any]) -> None:
-        """Count one batch of several outputs, each by itself; classes are not told of them."""
+        """Count one batch of several outputs, each by itself; classes are not told of them.
+
+        They go by their places: a state that the network calls as its input is ``state_out``
+        in the file.
+        """
         first = next(iter(outputs.values()))
-        for part in first:
+        for place, part in enumerate(first):
             scores = self.parts.setdefault(part, Scores())
-            scores.add({name: values[part] for name, values in outputs.items()}, None)
+            named = {name: [*values.values()][place] for name, values in outputs.items()}
+            scores.add(named, None)
         self.n += len(next(iter(first.values())))
 
     def accuracy(self, name: str) -> Accuracy | None:

@@ -1,8 +1,9 @@
 """Exporters, one file a format; EXPORTERS maps a target to the one that writes for it.
 
-The package is callable: ``qutils.export(sim, path)`` is ``qutils.export.export(sim, path)``,
-whichever was imported first. Importing it imports no exporter, and so neither torch nor another
-framework.
+``qutils.export.export`` writes a file. The package is callable: ``qutils.export(sim, path)`` also
+runs the file and compares it with the simulation, as ``qutils.analysis.delivery`` does; it has its
+name whichever was imported first. Importing the package imports no exporter, and so neither torch
+nor another framework.
 """
 
 from __future__ import annotations
@@ -102,11 +103,19 @@ def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> 
 
 
 class _CallablePackage(ModuleType):
-    """This package's class: calling the package exports."""
+    """This package's class: calling the package is ``qutils.analysis.delivery.export``."""
 
-    def __call__(self, sim: SimulatedModel, path: str | Path, target: str | None = None) -> Path:
-        """See ``export``."""
-        return export(sim, path, target)
+    def __call__(
+        self,
+        sim: SimulatedModel,
+        path: str | Path,
+        target: str | None = None,
+        *,
+        verify: bool = True,
+    ) -> Path:
+        """See ``qutils.analysis.delivery.export``."""
+        deliver: Callable[..., Path] = import_module("qutils.analysis.delivery").export
+        return deliver(sim, path, target, verify=verify)
 
 
 if not TYPE_CHECKING:  # a type checker reads the imports above

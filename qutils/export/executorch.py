@@ -33,6 +33,7 @@ from qutils.export.forms import (
 from qutils.files import atomic_path
 from qutils.graph.nodes import argument, clip_range, op_name
 from qutils.graph.quiet import quiet
+from qutils.graph.signature import Signature
 from qutils.simulate import SimulatedModel
 
 #: Operators that pass integers on outside of XNNPACK, which would compute them in float.
@@ -41,6 +42,8 @@ _MOVES = frozenset(
     | {"max_pool1d", "pad", "constant_pad_nd"}
 )
 _CONVOLUTIONS = ("conv1d", "conv2d")
+#: Method of a program that returns the names of its inputs and outputs.
+NAMES = "names"
 
 
 def export_executorch(sim: SimulatedModel, path: Path) -> Path:
@@ -53,9 +56,11 @@ def export_executorch(sim: SimulatedModel, path: Path) -> Path:
     Source: ExecuTorch, ``to_edge_transform_and_lower`` with ``XnnpackPartitioner``.
     """
     sim.target.require_kernels(sim.recipe)
+    signature = sim.captured.signature
+    signature.require_batches()
     module = convert(sim)
     prepare(module)
-    program = lower(module, sim.captured.input_shape)
+    program = lower(module, signature)
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(program)
     return Path(path)
@@ -79,8 +84,11 @@ def prepare(module: GraphModule) -> None:
     module.recompile()
 
 
-def lower(module: GraphModule, input_shape: tuple[int, ...]) -> bytes:
-    """The program of a prepared graph, for one sample ``[1, *input_shape]``.
+def lower(module: GraphModule, signature: Signature) -> bytes:
+    """The program of a prepared graph, for one sample of what ``signature`` says.
+
+    A program has no names of its own: those of several inputs or outputs are stored beside it, as
+    the bytes that the method ``NAMES`` returns.
 
     Raises:
         UnsupportedError: an operator has no translation.
@@ -93,11 +101,22 @@ def lower(module: GraphModule, input_shape: tuple[int, ...]) -> bytes:
         except ImportError as error:
             raise missing("executorch", "executorch", error) from error
         try:
-            exported = torch.export.export(module, (torch.zeros(1, *input_shape),))
-            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+            example = tuple(spec.example(1, {}) for spec in signature.inputs)
+            exported = torch.export.export(module, example)
+            edge = to_edge_transform_and_lower(
+                exported, partitioner=[XnnpackPartitioner()], constant_methods=_names(signature)
+            )
             return bytes(edge.to_executorch().buffer)
         except Exception as error:
             raise untranslated("ExecuTorch", error) from error
+
+
+def _names(signature: Signature) -> dict[str, Any] | None:
+    """``ids,mask;states,score`` as bytes; None for a network of one input and one output."""
+    if len(signature.inputs) == len(signature.outputs) == 1:
+        return None
+    text = f"{','.join(signature.names)};{','.join(signature.outputs)}"
+    return {NAMES: torch.tensor(list(text.encode()), dtype=torch.uint8)}
 
 
 def _relus(module: GraphModule) -> None:

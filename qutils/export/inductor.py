@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from qutils.convert import convert
@@ -29,6 +31,7 @@ from qutils.export.forms import (
 )
 from qutils.files import atomic_path
 from qutils.graph.quiet import quiet
+from qutils.graph.signature import Signature
 from qutils.simulate import SimulatedModel
 
 #: The most samples that one call of a program may take; what is exported holds for any number.
@@ -46,9 +49,11 @@ def export_inductor(sim: SimulatedModel, path: Path) -> Path:
     Source: PyTorch 2 export quantization with the X86 backend through Inductor.
     """
     sim.target.require_kernels(sim.recipe)
+    signature = sim.captured.signature
+    signature.require_batches()
     module = convert(sim)
     prepare(module)
-    program = _exported(module, sim.captured.input_shape)
+    program = _exported(module, signature)
     with atomic_path(Path(path)) as temporary, quiet(below=logging.ERROR):
         torch.export.save(program, temporary)
     return Path(path)
@@ -68,12 +73,29 @@ def prepare(module: GraphModule) -> None:
     module.recompile()
 
 
-def _exported(module: GraphModule, input_shape: tuple[int, ...]) -> torch.export.ExportedProgram:
+class _Named(nn.Module):
+    """Takes one dict of inputs by name, returns several outputs as a dict."""
+
+    def __init__(self, module: GraphModule, signature: Signature) -> None:
+        super().__init__()
+        self.module, self.signature = module, signature
+
+    def forward(self, inputs: dict[str, Tensor]) -> Any:
+        return self.signature.pack(self.module(*(inputs[n] for n in self.signature.names)))
+
+
+def _exported(module: GraphModule, signature: Signature) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch", min=1, max=_MOST)
-    example = torch.zeros(2, *input_shape)
+    args: Any = tuple(spec.example(2, {}) for spec in signature.inputs)
+    shapes: Any = ({0: batch},)
+    whole: nn.Module = module
+    if not len(signature.inputs) == len(signature.outputs) == 1:
+        args = (dict(zip(signature.names, args, strict=True)),)
+        shapes = ({name: {0: batch} for name in signature.names},)
+        whole = _Named(module, signature)
     try:
         with quiet(below=logging.ERROR, prints=True):
-            program = torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
+            program = torch.export.export(whole, args, dynamic_shapes=shapes)
     except Exception as error:
         raise untranslated("torch.export", error) from error
     program.example_inputs = None  # would be stored as a pickle

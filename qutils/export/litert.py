@@ -23,7 +23,8 @@ from qutils.export.tflite_moves import MOVES
 from qutils.export.tflite_picks import RESAMPLES
 from qutils.export.tflite_values import Value, Writer, unsupported
 from qutils.files import atomic_path
-from qutils.graph.nodes import argument, clip_range, is_float, made_by, op_name
+from qutils.graph.nodes import argument, clip_range, is_float, made_by, op_name, outputs_of
+from qutils.graph.signature import Signature
 from qutils.simulate import SimulatedModel
 
 EMITTERS: dict[str, Emit] = {**LAYERS, **MOVES}
@@ -49,28 +50,30 @@ def export_litert(sim: SimulatedModel, path: Path) -> Path:
     Source: TensorFlow Lite 8-bit quantization specification; ``schema.fbs``, version 3.
     """
     sim.target.require_kernels(sim.recipe)
+    signature = sim.captured.signature
+    signature.require_batches()
+    signature.require_floats()
     module = convert(sim)
     flatten_volumes(module)
-    data = to_tflite(module, sim.captured.input_shape, sim.placement.float_nodes)
+    data = to_tflite(module, signature, sim.placement.float_nodes)
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(data)
     return Path(path)
 
 
-def to_tflite(
-    module: GraphModule, input_shape: tuple[int, ...], in_float: Collection[str] = ()
-) -> bytes:
-    """Translate a reference Q/DQ graph ``[N, *input_shape] -> [N, ...]``.
+def to_tflite(module: GraphModule, signature: Signature, in_float: Collection[str] = ()) -> bytes:
+    """Translate a reference Q/DQ graph that takes and returns what ``signature`` says.
 
     Args:
         in_float: nodes that compute in float although there are integer kernels for them.
     """
-    w = Writer(module, input_shape)
+    w = Writer(module, signature.input_shapes)
     inputs: list[int] = []
     for node in module.graph.nodes:
         op = op_name(node)
         if node.op == "placeholder":
-            tensor = w.flat.tensor(w.shapes[node.name], "float32", name="input", open_axis=0)
+            name = signature.names[len(inputs)]
+            tensor = w.flat.tensor(w.shapes[node.name], "float32", name=name, open_axis=0)
             inputs.append(tensor)
             w.values[node.name] = Value(tensor, w.shapes[node.name], None)
         elif op.startswith("quantize_per"):
@@ -85,7 +88,8 @@ def to_tflite(
             else:
                 _compute(w, node, grid)
         elif node.op == "output":
-            return w.flat.to_bytes(inputs, [_output(w, node.args[0])])
+            results = zip(outputs_of(module), signature.outputs, strict=True)
+            return w.flat.to_bytes(inputs, [_output(w, value, name) for value, name in results])
     raise AssertionError("a graph without output")
 
 
@@ -147,10 +151,10 @@ def _grid(node: Node) -> Grid:
     return Grid((float(scale),), int(zero_point) - 128 * (qmin == 0))
 
 
-def _output(w: Writer, node: Any) -> int:
+def _output(w: Writer, node: Any, name: str) -> int:
     """The last value in PyTorch's order, dequantized where it is integers."""
     value = w.arranged(w.read(node), last=False)
     if value.grid is not None:
-        tensor = w.flat.tensor(value.shape, "float32", name="output", open_axis=0)
+        tensor = w.flat.tensor(value.shape, "float32", name=name, open_axis=0)
         return w.flat.operator("DEQUANTIZE", (value.tensor,), tensor, "DequantizeOptions")
-    return w.flat.expose(value.tensor, "output")
+    return w.flat.expose(value.tensor, name)

@@ -28,6 +28,7 @@ def export_tensorrt(sim: SimulatedModel, path: Path) -> Path:
     """
     sim.target.require_kernels(sim.recipe)
     sim.captured.signature.require_single()
+    sim.captured.signature.require_fixed()
     model = to_onnx(convert(sim), sim.captured.signature, rewrite=_as_it_is)
     broken = [violation for violation in check(model) if violation.rule not in SLOWER]
     if broken:

@@ -71,13 +71,13 @@ class Writer:
     While ``real`` is set, what is read comes in float32, dequantized where it lies as integers.
     """
 
-    def __init__(self, module: GraphModule, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, module: GraphModule, shapes: Sequence[tuple[int, ...]]) -> None:
         self.module, self.flat = module, FlatModel()
         self.real = False
         self.values: dict[str, Value] = {}
         self._reals: dict[int, Value] = {}  # by tensor: dequantized once, whoever reads it
-        self.shapes = _shapes(module, torch.zeros(1, *input_shape))
-        self._twice = _shapes(module, torch.zeros(2, *input_shape))
+        self.shapes = _shapes(module, *(torch.zeros(1, *shape) for shape in shapes))
+        self._twice = _shapes(module, *(torch.zeros(2, *shape) for shape in shapes))
 
     def read(self, node: Any) -> Value:
         """The activation that a node stands for, computed or stored."""
@@ -207,7 +207,7 @@ def unsupported(node: Node, why: str) -> UnsupportedError:
     )
 
 
-def _shapes(module: GraphModule, x: torch.Tensor) -> dict[str, tuple[int, ...]]:
+def _shapes(module: GraphModule, *inputs: torch.Tensor) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor in the graph."""
     found: dict[str, tuple[int, ...]] = {}
 
@@ -219,5 +219,5 @@ def _shapes(module: GraphModule, x: torch.Tensor) -> dict[str, tuple[int, ...]]:
             return value
 
     with torch.no_grad():
-        Watcher(module).run(x)
+        Watcher(module).run(*inputs)
     return found

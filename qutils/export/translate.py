@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from qutils.errors import UnsupportedError
+from qutils.graph.inputs import TensorSpec
 from qutils.graph.nodes import argument, op_name
 from qutils.graph.signature import Signature
 
@@ -34,19 +35,19 @@ _SYNONYMS: dict[Any, Any] = {
 
 
 def translate(module: nn.Module, signature: Signature) -> ModelProto:
-    """Return the ONNX model of a module, its batch open, with the names of its signature.
+    """Return the ONNX model of a module with the names and open axes of its signature.
 
     Raises:
         UnsupportedError: an operator or argument that ONNX does not have.
         Exception: whatever ``torch.export`` and ``torch.onnx`` raise.
     """
-    dynamic = tuple({0: torch.export.Dim.DYNAMIC} for _ in signature.inputs)
-    example = tuple(torch.zeros(2, *spec.shape, dtype=spec.dtype) for spec in signature.inputs)
+    example = tuple(spec.example(2, signature.sizes) for spec in signature.inputs)
+    dynamic = tuple(_open_sizes(spec) for spec in signature.inputs)
     program = torch.export.export(module, example, dynamic_shapes=dynamic)
     _check_pools(program)
     _use_common_names(program)
     if _is_translatable(program):
-        return _directly(program, signature)
+        return with_names(_directly(program, signature), signature)
     translated = torch.onnx.export(
         program,
         dynamo=True,
@@ -59,7 +60,27 @@ def translate(module: nn.Module, signature: Signature) -> ModelProto:
         custom_translation_table=_translations(),
     )
     assert translated is not None
-    return translated.model_proto
+    return with_names(translated.model_proto, signature)
+
+
+def _open_sizes(spec: TensorSpec) -> dict[int, Any]:
+    names = [place for place, axis in enumerate(spec.axes) if isinstance(axis, str)]
+    return dict.fromkeys(names, torch.export.Dim.DYNAMIC)
+
+
+def with_names(model: ModelProto, signature: Signature) -> ModelProto:
+    """Name the open axes of inputs as the signature does, and those of outputs alike; in place."""
+    names: dict[str, str] = {}
+    for spec, value in zip(signature.inputs, model.graph.input, strict=True):
+        for axis, size in zip(spec.axes, value.type.tensor_type.shape.dim, strict=True):
+            if isinstance(axis, str):
+                names.setdefault(size.dim_param, axis)
+                size.dim_param = axis
+    for value in model.graph.output:
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param in names:
+                size.dim_param = names[size.dim_param]
+    return model
 
 
 def _directly(program: ExportedProgram, signature: Signature) -> ModelProto:

@@ -19,23 +19,19 @@ from torch.utils._pytree import tree_map_only
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph.affine_maps import fold_affine_maps
 from qutils.graph.attention import DECOMPOSITIONS, check_attention
+from qutils.graph.axes import Dynamic, Layout, layout
 from qutils.graph.constants import fold_constants
 from qutils.graph.fold import fold_batch_norm
 from qutils.graph.identity import Identity, identity_of
+from qutils.graph.inputs import INPUT, check_dtype
+from qutils.graph.lookups import failed_lookup
 from qutils.graph.nodes import layer_of, op_name, read_by
 from qutils.graph.norm import replace_batch_norm
 from qutils.graph.parameters import frozen_names
 from qutils.graph.quiet import quiet
 from qutils.graph.rewrite import rewrite
-from qutils.graph.signature import (
-    INPUT,
-    OUTPUT,
-    Batch,
-    Signature,
-    TensorSpec,
-    check_dtype,
-    named_outputs,
-)
+from qutils.graph.signature import OUTPUT, Batch, Signature, named_outputs
+from qutils.graph.traced import fixed_axis, inputs_of_trace, open_sizes, traced_with
 from qutils.graph.wrappers import (
     check_arguments,
     collects_inputs,
@@ -79,7 +75,7 @@ class Captured:
         self.signature.arguments(batch)
 
 
-def capture(model: nn.Module, example: Batch) -> Captured:
+def capture(model: nn.Module, example: Batch, dynamic: Dynamic | Layout | None = None) -> Captured:
     """Trace ``model`` in eval mode with a dynamic batch and fold its BatchNorm.
 
     The caller's model is copied, never changed; wrappers (``DataParallel``, ``torch.compile``) are
@@ -87,13 +83,16 @@ def capture(model: nn.Module, example: Batch) -> Captured:
     ``weight_norm`` are.
 
     Args:
-        example: ``[N, ...]`` floats, any N; or a dict of tensors ``[N, ...]`` by the names of
-            ``forward``'s arguments, integers (token ids) among them. Arguments that are left out
+        example: ``[N, ...]`` floats, any N; or a dict of tensors by the names of ``forward``'s
+            arguments, integers (token ids) and scalars among them. Arguments that are left out
             keep their defaults.
+        dynamic: names of the axes that may have any size, by input (``"input"``, if it has no
+            name) and place: ``{"ids": {1: "sequence"}}``. ``"batch"`` marks a batch that is not the
+            first axis, ``None`` a first axis that is no batch.
 
     Raises:
         InvalidInputError: no module; a parameter or buffer holds NaN or Inf or is not float32 (it
-            is named); the model does not run on the example.
+            is named); the model does not run on the example; ``dynamic`` does not fit it.
         UnsupportedError: ``torch.export`` cannot trace the model; the reason is given.
     Source: ``torch.export``; folding as in Nagel et al. 2021, section 3.2.
     """
@@ -102,15 +101,17 @@ def capture(model: nn.Module, example: Batch) -> Captured:
             f"the model is a {type(model).__name__}: give an nn.Module that is made already"
         )
     named = _checked(example)
+    axes = dynamic if isinstance(dynamic, Layout) else layout([named], dynamic)
     refuse_opaque(model)
     check_tensors(model)
     model = _own_copy(model)
-    two = {name: _two(x) for name, x in named.items()}
+    two = {name: traced_with(x, axes, name) for name, x in named.items()}
     if isinstance(example, Mapping):
         check_arguments(model, two)
     collected = not isinstance(example, Mapping) and collects_inputs(model)
     outputs = _run(model, two)
-    module = _flatten(_export(model, two, collected), outputs)
+    program = _export(model, two, collected, axes)
+    module = _flatten(program, outputs)
     fold_constants(module)
     identity = identity_of(module)
     fold_batch_norm(module)
@@ -120,16 +121,9 @@ def capture(model: nn.Module, example: Batch) -> Captured:
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
-    return Captured(module, Signature(_specs(module, named), outputs), identity)
-
-
-def _specs(module: GraphModule, named: dict[str, Tensor]) -> tuple[TensorSpec, ...]:
-    """What the graph takes, in its own order."""
-    places = [str(node.target) for node in module.graph.nodes if node.op == "placeholder"]
-    order = sorted(named, key=places.index) if len(named) > 1 else named
-    return tuple(
-        TensorSpec(name, tuple(named[name].shape[1:]), named[name].dtype) for name in order
-    )
+    specs, open_axes = inputs_of_trace(module, two, axes, program.range_constraints)
+    free = tuple(f"{name}_out" if name in named else name for name in outputs)
+    return Captured(module, Signature(specs, free, open_axes), identity)
 
 
 def _checked(example: Batch) -> dict[str, Tensor]:
@@ -144,9 +138,15 @@ def _checked(example: Batch) -> dict[str, Tensor]:
     if not example:
         raise InvalidInputError("The example holds no tensors. Give them by name.")
     for name, x in example.items():
-        if not isinstance(x, Tensor) or x.ndim < 1 or len(x) == 0:
-            found = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            raise InvalidInputError(f"Input {name!r} needs a batch axis [N, ...], got {found}.")
+        if not isinstance(x, Tensor):
+            raise InvalidInputError(
+                f"Expected a tensor for the input {name!r}, got {type(x).__name__}. Wrap the model "
+                "in a module whose forward takes each tensor under a name of its own."
+            )
+        if x.numel() == 0:
+            raise InvalidInputError(
+                f"Input {name!r} is empty: {list(x.shape)}. Give at least one sample."
+            )
         if x.dtype.is_floating_point:
             check_dtype(x)
     return dict(example)
@@ -195,19 +195,27 @@ def _own_copy(model: nn.Module) -> nn.Module:
 
 def _run(model: nn.Module, example: dict[str, Tensor]) -> tuple[str, ...]:
     """Run the model once; return the names of its outputs."""
+    args, kwargs = _calling(example)
     try:
         with torch.no_grad():
-            args, kwargs = _calling(example)
             returned = model(*args, **kwargs)
+    except IndexError as error:
+        if (outside := failed_lookup(model, lambda: model(*args, **kwargs))) is not None:
+            raise outside from error
+        raise _unfit(model, example, error) from error
     except TypeError:
         return (OUTPUT,)  # something inside takes other arguments: torch.export says what
     except Exception as error:
-        shapes = "; ".join(f"[N, {', '.join(map(str, x.shape[1:]))}]" for x in example.values())
-        raise InvalidInputError(
-            f"{type(model).__name__} does not run on input of shape {shapes}: "
-            f"{first_line(error)}. Give inputs of the shape that the model was built for."
-        ) from error
+        raise _unfit(model, example, error) from error
     return tuple(named_outputs(returned))
+
+
+def _unfit(model: nn.Module, example: dict[str, Tensor], error: Exception) -> InvalidInputError:
+    shapes = "; ".join(f"[N, {', '.join(map(str, x.shape[1:]))}]" for x in example.values())
+    return InvalidInputError(
+        f"{type(model).__name__} does not run on input of shape {shapes}: "
+        f"{first_line(error)}. Give inputs of the shape that the model was built for."
+    )
 
 
 def _calling(example: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
@@ -215,18 +223,13 @@ def _calling(example: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, 
     return ((example[INPUT],), {}) if list(example) == [INPUT] else ((), example)
 
 
-def _two(example: Tensor) -> Tensor:
-    """Two samples: a batch of one would be taken for a constant."""
-    return example[[0, -1]].detach().cpu()
-
-
 def _export(
-    model: nn.Module, example: dict[str, Tensor], collected: bool
+    model: nn.Module, example: dict[str, Tensor], collected: bool, axes: Layout
 ) -> torch.export.ExportedProgram:
-    batch: Any = {0: torch.export.Dim.DYNAMIC}
     args, kwargs = _calling(example)
-    by_place: Any = ((batch,),) if collected else (batch,)
-    dynamic = dict.fromkeys(kwargs, batch) or by_place
+    sizes = {name: open_sizes(axes, name) for name in example}
+    by_place: Any = ((sizes.get(INPUT),),) if collected else (sizes.get(INPUT),)
+    dynamic: Any = sizes if kwargs else by_place
     try:
         with quiet(below=logging.ERROR, prints=True):
             program = torch.export.export(model, args, kwargs, dynamic_shapes=dynamic)
@@ -236,6 +239,8 @@ def _export(
     except UnsupportedError:
         raise
     except Exception as error:
+        if (fixed := fixed_axis(error, axes)) is not None:
+            raise fixed from error
         raise UnsupportedError(
             f"torch.export cannot trace {type(model).__name__}: {first_line(error)}. Remove "
             "data-dependent control flow, or quantize the part of the model that can be traced."

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 
 def op_name(node: Node) -> str:
@@ -122,8 +123,23 @@ def argument(node: Node, index: int, default: Any = None) -> Any:
 
 
 def insert(before: Node, target: Any, args: tuple[Any, ...], value: Tensor) -> Node:
-    """A new call in front of ``before``, of the same layer; ``value`` is the shape it makes."""
+    """A new call in front of ``before``, of the same layer; ``value`` is the shape it makes.
+
+    Sizes of open axes among ``args`` are computed by nodes of their own.
+    """
     with before.graph.inserting_before(before):
-        node = before.graph.call_function(target, args)
+        node = before.graph.call_function(target, _settled(before, args))
     node.meta = {**before.meta, "val": value}
     return node
+
+
+def _settled(before: Node, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments with a node in place of each symbolic size."""
+    leaves, spec = tree_flatten(args)
+    symbols = [leaf for leaf in leaves if isinstance(leaf, torch.SymInt)]
+    if not symbols:
+        return args
+    made = iter(before.graph.materialize_symints(symbols))
+    settled = [next(made) if isinstance(leaf, torch.SymInt) else leaf for leaf in leaves]
+    found: tuple[Any, ...] = tree_unflatten(settled, spec)
+    return found

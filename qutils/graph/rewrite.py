@@ -47,11 +47,11 @@ def _linear_on_rows(module: GraphModule) -> None:
     graph = module.graph
     for node in [n for n in graph.nodes if op_name(n) == "linear"]:
         source, value = node.args[0], node.meta["val"]
-        inner = list(value.shape[1:])
-        if value.ndim < 3 or not all(isinstance(size, int) for size in inner):
+        inner = [*source.meta["val"].shape[1:-1], value.shape[-1]]
+        if value.ndim < 3 or not isinstance(inner[-1], int):
             continue
         rows = source.meta["val"].flatten(0, -2)
-        args = (source, [-1, rows.shape[1]])
+        args = (source, [-1, node.args[1].meta["val"].shape[-1]])  # of the weight: never open
         node.replace_input_with(source, insert(node, torch.ops.aten.reshape.default, args, rows))
         node.meta = {**node.meta, "val": value.flatten(0, -2)}
         back = insert(node.next, torch.ops.aten.reshape.default, (node, [-1, *inner]), value)

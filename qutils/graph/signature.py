@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,44 +11,12 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from qutils.errors import InvalidInputError, UnsupportedError
+from qutils.graph.inputs import BATCH, INPUT, OpenAxis, TensorSpec
 
 #: One batch: a tensor, or tensors by name where a network takes several.
 Batch = Tensor | Mapping[str, Tensor]
-#: Names of the tensors of a network that takes one and returns one.
-INPUT, OUTPUT = "input", "output"
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One input of a network: ``[N, *shape]`` of ``dtype``."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype = torch.float32
-
-    def __str__(self) -> str:
-        sizes = ", ".join(map(str, ("N", *self.shape)))
-        return f"{self.name} [{sizes}] {str(self.dtype).removeprefix('torch.')}"
-
-    def check(self, x: object) -> None:
-        """Raise InvalidInputError unless ``x`` is a tensor of this shape and type."""
-        if not isinstance(x, Tensor):
-            raise InvalidInputError(
-                f"the model takes a torch tensor, got {type(x).__name__}: torch.from_numpy(x)"
-            )
-        if tuple(x.shape[1:]) != self.shape or not x.ndim:
-            wanted = ", ".join(map(str, ["N", *self.shape]))
-            named = "" if self.name == INPUT else f" for {self.name!r}"
-            raise InvalidInputError(
-                f"the model takes input of shape [{wanted}]{named}, got {list(x.shape)}"
-            )
-        if self.dtype.is_floating_point:
-            check_dtype(x)
-        elif x.dtype != self.dtype:
-            wanted = str(self.dtype).removeprefix("torch.")
-            raise InvalidInputError(
-                f"Expected {self}, got {x.dtype}. Convert it: {self.name}.to(torch.{wanted})."
-            )
+#: Name of the output of a network that returns one tensor.
+OUTPUT = "output"
 
 
 @dataclass(frozen=True)
@@ -56,11 +24,13 @@ class Signature:
     """What a network takes and returns, by name.
 
     ``outputs`` of a network that returns one tensor is ``("output",)``. Batches of a network with
-    one input are tensors, those of others map names to tensors.
+    one input are tensors, those of others map names to tensors. ``open_axes`` are those that inputs
+    name in their shapes; inputs that name the same axis have the same size there.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...] = (OUTPUT,)
+    open_axes: tuple[OpenAxis, ...] = ()
 
     @classmethod
     def of(cls, *shape: int) -> Signature:
@@ -77,10 +47,12 @@ class Signature:
         """Shape of one sample of the only input.
 
         Raises:
-            UnsupportedError: the network takes or returns several tensors, or integers.
+            UnsupportedError: the network takes or returns several tensors, or integers, or its
+                input has open axes.
         """
         self.require_single()
-        return self.inputs[0].shape
+        self.require_fixed()
+        return tuple(size for size in self.inputs[0].shape if isinstance(size, int))
 
     def require_single(self) -> None:
         """Raise UnsupportedError unless one tensor of floats is mapped to one tensor."""
@@ -88,20 +60,59 @@ class Signature:
         if not single or not self.inputs[0].dtype.is_floating_point:
             raise UnsupportedError(
                 f"Expected a network that maps one tensor of floats to one tensor, got inputs "
-                f"{', '.join(map(str, self.inputs))} and outputs {', '.join(self.outputs)}. "
+                f"{self} and outputs {', '.join(self.outputs)}. "
                 "Use target onnxruntime, or wrap the network in a module that maps one to one."
             )
 
+    def require_batches(self) -> None:
+        """Raise UnsupportedError unless inputs are of fixed size and begin with the batch."""
+        self.require_fixed()
+        if not self.is_batched:
+            raise UnsupportedError(
+                f"Expected inputs whose first axis is the batch, got {self}. Use target "
+                "onnxruntime or openvino."
+            )
+
+    def require_floats(self) -> None:
+        """Raise UnsupportedError unless all inputs are floats."""
+        if not all(spec.dtype.is_floating_point for spec in self.inputs):
+            raise UnsupportedError(
+                f"Expected inputs of floats, got {self}. Use target onnxruntime or openvino."
+            )
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of one sample of every input.
+
+        Raises:
+            UnsupportedError: inputs have open axes, or do not begin with the batch.
+        """
+        self.require_batches()
+        return tuple(tuple(int(size) for size in spec.shape) for spec in self.inputs)
+
+    def require_fixed(self) -> None:
+        """Raise UnsupportedError if axes other than the batch are open."""
+        if self.open_axes:
+            raise UnsupportedError(
+                f"Expected inputs of fixed size, got {self}. Use target onnxruntime or openvino, "
+                "or calibrate with samples of one size."
+            )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size with which each open axis was traced."""
+        return {axis.name: axis.size for axis in self.open_axes}
+
     def example(self, samples: int = 1) -> Batch:
-        """Return a batch of zeros."""
-        zeros = {s.name: torch.zeros(samples, *s.shape, dtype=s.dtype) for s in self.inputs}
+        """Return a batch of zeros, open axes of the size they were traced with."""
+        zeros = {spec.name: spec.example(samples, self.sizes) for spec in self.inputs}
         return zeros[INPUT] if self.names == (INPUT,) else zeros
 
     def arguments(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return the tensors of a batch in the order of the inputs.
 
         Raises:
-            InvalidInputError: names, shapes, types or numbers of samples do not fit.
+            InvalidInputError: names, shapes, types, values or numbers of samples do not fit.
         """
         if not isinstance(batch, Mapping):
             if len(self.inputs) > 1:
@@ -114,14 +125,51 @@ class Signature:
         found = tuple(batch[name] for name in self.names)
         for spec, x in zip(self.inputs, found, strict=True):
             spec.check(x)
-        sizes = {name: len(x) for name, x in zip(self.names, found, strict=True)}
-        if len(set(sizes.values())) > 1:
-            said = ", ".join(f"{name} {size}" for name, size in sizes.items())
-            raise InvalidInputError(
-                f"Inputs of one batch hold different numbers of samples: {said}. Give as many of "
-                "each."
-            )
+        self._check_sizes(found)
         return found
+
+    def samples(self, given: Sequence[Tensor]) -> int:
+        """Return the number of samples of ``arguments``; 1 if no input has a batch axis."""
+        pairs = zip(self.inputs, given, strict=True)
+        return next((x.shape[s.batch_axis] for s, x in pairs if s.batch_axis is not None), 1)
+
+    def part(self, batch: Batch, most: int) -> Batch:
+        """Return up to ``most`` samples of a batch, in tensors of their own."""
+        given = zip(self.inputs, self.arguments(batch), strict=True)
+        parts = {
+            spec.name: x.narrow(spec.batch_axis, 0, min(most, x.shape[spec.batch_axis])).clone()
+            if spec.batch_axis is not None
+            else x.clone()
+            for spec, x in given
+        }
+        return parts if isinstance(batch, Mapping) else next(iter(parts.values()))
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the batch is the first axis of every input."""
+        return all(spec.batch_axis == 0 for spec in self.inputs)
+
+    def _check_sizes(self, found: tuple[Tensor, ...]) -> None:
+        """Refuse inputs that differ along the batch or an open axis, or are too long."""
+        by_axis: dict[str, list[tuple[str, int]]] = {}
+        for spec, x in zip(self.inputs, found, strict=True):
+            for axis, size in zip(spec.axes, x.shape, strict=True):
+                if isinstance(axis, str):
+                    by_axis.setdefault(axis, []).append((spec.name, size))
+        most = {axis.name: axis.most for axis in self.open_axes}
+        for axis, sizes in by_axis.items():
+            said = ", ".join(f"{name} {size}" for name, size in sizes)
+            if len({size for _, size in sizes}) > 1:
+                what = "numbers of samples" if axis == BATCH else f"sizes of the axis {axis!r}"
+                raise InvalidInputError(
+                    f"Inputs of one batch hold different {what}: {said}. Give as many of each."
+                )
+            limit = most.get(axis)
+            if limit is not None and sizes[0][1] > limit:
+                raise InvalidInputError(
+                    f"Expected a size of at most {limit} for the axis {axis!r}, got {said}. Cut or "
+                    "split longer inputs."
+                )
 
     def _check_names(self, batch: Mapping[str, Tensor]) -> None:
         missing = [name for name in self.names if name not in batch]
@@ -129,9 +177,10 @@ class Signature:
         if missing or unknown:
             parts = [f"{', '.join(missing)} missing"] * bool(missing)
             parts += [f"{', '.join(map(str, unknown))} unknown"] * bool(unknown)
+            default = " What calibration left out keeps its default." if unknown else ""
             raise InvalidInputError(
-                f"The model takes {self}, got {', '.join(map(str, batch))}: {'; '.join(parts)}. "
-                "Give the named inputs and no others."
+                f"The model takes {self}, got {', '.join(map(str, batch)) or 'none'}: "
+                f"{'; '.join(parts)}. Give the named inputs and no others.{default}"
             )
 
     def pack(self, results: Any) -> Any:
@@ -144,14 +193,17 @@ class Signature:
         return ", ".join(map(str, self.inputs))
 
 
-def check_dtype(x: Tensor) -> None:
-    """Raise InvalidInputError unless ``x`` is float32."""
-    if not x.dtype.is_floating_point:
-        raise InvalidInputError(
-            f"the model takes float input, got {x.dtype}: normalize the pictures"
-        )
-    if x.dtype != torch.float32:
-        raise InvalidInputError(f"the model takes float32 input, got {x.dtype}: call .float()")
+def arrays_of(batch: Batch) -> Any:
+    """Return a batch as a runtime takes it: an array, or arrays by name."""
+    if isinstance(batch, Mapping):
+        return {name: x.detach().numpy() for name, x in batch.items()}
+    return batch.detach().numpy()
+
+
+def tensors_of(arrays: Any) -> dict[str, Tensor]:
+    """Return what a runtime made, one array or several by name, as tensors by name."""
+    named = arrays if isinstance(arrays, Mapping) else {OUTPUT: arrays}
+    return {name: torch.as_tensor(array) for name, array in named.items()}
 
 
 def named_outputs(returned: Any) -> dict[str, Tensor]:
@@ -173,8 +225,3 @@ def _name(path: Iterable[Any]) -> str:
     parts = [str(key).strip("[].'") for key in path]
     first = f"{OUTPUT}_{parts[0]}" if parts[0].isdigit() else parts[0]
     return ".".join([first, *parts[1:]])
-
-
-def samples_in(batch: Batch) -> int:
-    """Return the number of samples of a batch."""
-    return len(next(iter(batch.values())) if isinstance(batch, Mapping) else batch)

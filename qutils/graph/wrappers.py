@@ -97,9 +97,13 @@ def check_arguments(model: nn.Module, named: Mapping[str, Tensor]) -> None:
         signature.bind(**named)
     except TypeError as error:
         takes = ", ".join(str(parameter) for parameter in signature.parameters.values())
+        kinds = {parameter.kind for parameter in signature.parameters.values()}
+        fix = "Name the inputs as forward does."
+        if inspect.Parameter.VAR_POSITIONAL in kinds:
+            fix = "Wrap the model in a module whose forward names its inputs."
         raise InvalidInputError(
             f"{type(model).__name__}.forward({takes}) does not take {', '.join(named)}: {error}. "
-            "Name the inputs as forward does."
+            f"{fix}"
         ) from error
     loose = [name for name in named if name not in signature.parameters]
     if loose:  # a misspelt name would be swallowed

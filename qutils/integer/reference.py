@@ -71,12 +71,15 @@ class IntegerReference:
         Raises:
             InvalidInputError: wrong shape or dtype; a sum that does not fit int32.
         """
-        parts = [tree_map(_plain, self._run(part)) for part in self._parts(x)]
+        signature = self.captured.signature
+        inputs = signature.arguments(x)
+        if not signature.is_batched or signature.samples(inputs) <= CHUNK:
+            return signature.pack(tree_map(_plain, self._run(inputs)))
+        pieces = zip(*(torch.split(tensor, CHUNK) for tensor in inputs), strict=True)
+        parts = [tree_map(_plain, self._run(part)) for part in pieces]
         if isinstance(parts[0], Tensor):
             return torch.cat(parts)
-        return self.captured.signature.pack(
-            [torch.cat(several) for several in zip(*parts, strict=True)]
-        )
+        return signature.pack([torch.cat(several) for several in zip(*parts, strict=True)])
 
     def integers(
         self,
@@ -128,10 +131,6 @@ class IntegerReference:
         scale = w.args[1]
         of_weight = attribute(self.module, str(scale.target)) if isinstance(scale, Node) else scale
         return torch.as_tensor(x.args[1]).float() * torch.as_tensor(of_weight).float()
-
-    def _parts(self, x: Batch) -> Iterator[tuple[Tensor, ...]]:
-        inputs = self.captured.signature.arguments(x)
-        yield from zip(*(torch.split(tensor, CHUNK) for tensor in inputs), strict=True)
 
     def _run(self, inputs: tuple[Tensor, ...]) -> Any:
         return _Integers(self.module, self.target.pass_through, self.kernels).run(*inputs)

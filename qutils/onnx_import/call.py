@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,20 +26,22 @@ def refuse(node: NodeProto, reason: str) -> UnsupportedError:
 class Function(nn.Module):
     """``function(*operands, **settings)`` as a module with a name.
 
-    Where a setting is a ``Batch``, an operand more is passed first: the network's input, whose
-    first axis is the batch.
+    Where a setting is a ``Batch``, operands more are passed first: inputs of the network whose axes
+    are those that it depends on, ``places[name] = (operand, axis)``.
     """
 
     def __init__(self, function: Callable[..., Any], settings: dict[str, Any]) -> None:
         super().__init__()
         self.function, self.settings = function, settings
-        self.needs_batch = _holds_batch(settings)
+        self.needs = _open_axes(settings)
+        self.places: dict[str, tuple[int, int]] = {}
 
     def forward(self, *operands: Tensor) -> Any:
-        if not self.needs_batch:
+        if not self.needs:
             return self.function(*operands, **self.settings)
-        settings = _with_batch(self.settings, operands[0].shape[0])
-        return self.function(*operands[1:], **settings)
+        sizes = {name: operands[i].shape[axis] for name, (i, axis) in self.places.items()}
+        first = 1 + max(i for i, _ in self.places.values())
+        return self.function(*operands[first:], **_with_sizes(self.settings, sizes))
 
     def extra_repr(self) -> str:
         """Return the function and its settings."""
@@ -47,22 +49,22 @@ class Function(nn.Module):
         return f"{getattr(self.function, '__name__', self.function)}, {said}".rstrip(", ")
 
 
-def _holds_batch(setting: Any) -> bool:
-    if isinstance(setting, dict):
-        return any(_holds_batch(value) for value in setting.values())
-    if isinstance(setting, list | tuple):
-        return any(_holds_batch(value) for value in setting)
-    return isinstance(setting, Batch)
-
-
-def _with_batch(setting: Any, batch: int) -> Any:
-    if isinstance(setting, dict):
-        return {name: _with_batch(value, batch) for name, value in setting.items()}
-    if isinstance(setting, list | tuple):
-        return type(setting)(_with_batch(value, batch) for value in setting)
+def _open_axes(setting: Any) -> frozenset[str]:
+    """Names of the open axes that a setting depends on."""
     if isinstance(setting, Batch):
-        return setting.factor * batch + setting.offset
-    return setting
+        return setting.names
+    members = setting.values() if isinstance(setting, dict) else setting
+    if isinstance(setting, dict | list | tuple):
+        return frozenset[str]().union(*map(_open_axes, members))
+    return frozenset()
+
+
+def _with_sizes(setting: Any, sizes: Mapping[str, int]) -> Any:
+    if isinstance(setting, dict):
+        return {name: _with_sizes(value, sizes) for name, value in setting.items()}
+    if isinstance(setting, list | tuple):
+        return type(setting)(_with_sizes(value, sizes) for value in setting)
+    return setting.at(sizes) if isinstance(setting, Batch) else setting
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,14 @@ from qutils.onnx_import.operators.sources import OF_SHAPES, constant, stored
 from qutils.onnx_import.opset import opset_of
 from qutils.onnx_import.paths import free_path, owner_of, put
 from qutils.onnx_import.refused import RefusedError
-from qutils.onnx_import.values import PROBES, Value, static
+from qutils.onnx_import.values import Value, probes, static
+from qutils.onnx_import.varying import is_uniform, numbered_axis, numbers, spread
 
 
 def convert(
     model: ModelProto,
     paths: Mapping[str, str],
-    shapes: Mapping[str, Sequence[int]],
+    shapes: Mapping[str, Sequence[int | str]],
     dtypes: Mapping[str, torch.dtype],
     fixed_batch: int | None,
 ) -> tuple[GraphModule, dict[str, str]]:
@@ -38,7 +39,7 @@ def convert(
 
     Args:
         paths: dotted names of nodes by their first outputs.
-        shapes: sizes of one sample of every input, in order.
+        shapes: whole shapes of the inputs, in order, a name for the batch.
         dtypes: types of the inputs.
         fixed_batch: the batch size that the file declares, None if its batch is open.
 
@@ -70,7 +71,8 @@ class Builder:
         self.opset, self.fixed_batch, self.paths = opset, fixed_batch, dict(paths)
         self.root, self.graph = nn.Module(), Graph()
         self.values: dict[str, Value] = {}
-        self.inputs: list[Value] = []
+        self.axes: dict[str, tuple[Value, int]] = {}  # an input that has each open axis, and where
+        self._calls: dict[str, tuple[Call, int]] = {}  # what made a value without any input
         self.failures: list[tuple[NodeProto, QutilsError]] = []
         self._lost: set[str] = (
             set()
@@ -79,13 +81,28 @@ class Builder:
         # The value is kept beside its node: of one that is gone, another could have the id.
         self._stored: dict[tuple[str, int], tuple[Value, Node]] = {}
 
-    def add_input(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
-        """Add an input of the network, ``[N, *shape]``."""
+    def add_input(self, name: str, shape: Sequence[int | str], dtype: torch.dtype) -> None:
+        """Add an input of the network, of any size where its shape has a name."""
+        sizes = [[at[axis] if isinstance(axis, str) else axis for axis in shape] for at in probes()]
         with self._mode:
-            probes = tuple(torch.empty(n, *shape, dtype=dtype) for n in PROBES)
+            made = tuple(torch.empty(each, dtype=dtype) for each in sizes)
         node = self.graph.placeholder(argument_name(name))
-        self.values[name] = Value(name, probes, node)
-        self.inputs.append(self.values[name])
+        self.values[name] = Value(name, made, node)
+        for place, axis in enumerate(shape):
+            if isinstance(axis, str):
+                self.axes.setdefault(axis, (self.values[name], place))
+
+    def _sources(self, module: nn.Module) -> list[Value]:
+        """The inputs whose sizes a module's settings depend on; it is told where they are."""
+        if not isinstance(module, Function):
+            return []
+        needs = sorted(module.needs)
+        inputs = list({id(self.axes[name][0]): self.axes[name][0] for name in needs}.values())
+        for name in needs:
+            value, axis = self.axes[name]
+            place = next(i for i, one in enumerate(inputs) if one is value)
+            module.places[name] = (place, axis)
+        return inputs
 
     def visit(self, node: NodeProto) -> None:
         """Add what a node computes; one that cannot be imported is kept in ``failures``."""
@@ -131,6 +148,8 @@ class Builder:
             self._keep(node, [static(node.output[0], constant(call))])
         elif node.op_type in OF_SHAPES or all(value.is_static for value in call.given()):
             self._keep(node, self._evaluated(call))
+            if node.op_type not in OF_SHAPES:
+                self._calls |= {name: (call, i) for i, name in enumerate(node.output) if name}
         else:
             found = OPERATORS[node.op_type](call)
             if isinstance(found, Value):
@@ -146,9 +165,10 @@ class Builder:
     def _evaluated(self, call: Call) -> list[Value]:
         """What a node gives that does not depend on the network's inputs, at every probe."""
         alike = call.op not in OF_SHAPES and all(value.is_constant for value in call.given())
-        columns = [self._evaluated_at(call, probe) for probe in range(1 if alike else len(PROBES))]
-        columns *= len(PROBES) if alike else 1
-        return [Value("", tuple(probes)) for probes in zip(*columns, strict=True)]
+        points = len(probes())
+        columns = [self._evaluated_at(call, probe) for probe in range(1 if alike else points)]
+        columns *= points if alike else 1
+        return [Value("", tuple(column)) for column in zip(*columns, strict=True)]
 
     def _evaluated_at(self, call: Call, probe: int) -> list[Tensor]:
         operands = tuple(v.at(probe) if v is not None else None for v in call.operands)
@@ -179,13 +199,12 @@ class Builder:
     ) -> list[Value]:
         path = free_path(self.root, path)
         module.eval()
-        if isinstance(module, Function) and module.needs_batch:
-            operands = [self.inputs[0], *operands]
+        operands = [*self._sources(module), *operands]
         put(self.root, path, module)  # first: tensors that it keeps are stored in it
         arguments = tuple(self._argument(value, path) for value in operands)
         node = self.graph.create_node("call_module", path, arguments)
         columns = []
-        for probe in range(len(PROBES)):
+        for probe in range(len(probes())):
             with quiet(below=logging.CRITICAL), self._mode, torch.no_grad():
                 result = module(*(value.probes[probe] for value in operands))
             columns.append(tuple(result) if isinstance(result, tuple | list) else (result,))
@@ -210,6 +229,12 @@ class Builder:
     def _store(self, value: Value, path: str) -> Node:
         if value.is_constant:
             return self._buffer(value.name, value.probes[0], path)
+        if (numbered := numbered_axis(value)) is not None:
+            sizes = {"sizes": value.shape, "axis": numbered, "dtype": value.dtype}
+            return self._sized(Function(numbers, sizes), f"{path}_numbers")
+        if is_uniform(value):
+            one = self._buffer(value.name, value.probes[0].reshape(-1)[:1].reshape(()), path)
+            return self._sized(Function(spread, {"sizes": value.shape}), f"{path}_copies", one)
         axis = value.batch_axis
         first = value.probes[0]
         row = first.narrow(axis, 0, 1) if axis is not None else first
@@ -217,14 +242,29 @@ class Builder:
             torch.equal(piece, row) for probe in value.probes for piece in probe.split(1, axis)
         )
         if not alike:
-            raise refuse_value(value, path)
-        like = Value("", tuple(torch.empty(0) for _ in PROBES), self._buffer(value.name, row, path))
+            return self._recomputed(value, path)
         size: Any = value.shape[axis]  # type: ignore[index]
         module = Function(_copies, {"axis": axis, "size": size})
-        target = free_path(self.root, f"{path}_copies")
+        return self._sized(module, f"{path}_copies", self._buffer(value.name, row, path))
+
+    def _recomputed(self, value: Value, path: str) -> Node:
+        """Compute a value that differs with the open axes when the network runs."""
+        if value.name not in self._calls:
+            raise refuse_value(value, path)
+        call, index = self._calls[value.name]
+        made_of = OPERATORS[call.op](call)
+        if isinstance(made_of, Value):
+            return self._argument(made_of, path)
+        node = self.emit(made_of, call.path, index + 1)[index].node
+        assert node is not None
+        return node
+
+    def _sized(self, module: Function, path: str, *operands: Node) -> Node:
+        """Call a module whose settings depend on open axes."""
+        target = free_path(self.root, path)
         put(self.root, target, module)
-        batch: Any = self.inputs[0].node
-        return self.graph.create_node("call_module", target, (batch, like.node))
+        sources: list[Any] = [value.node for value in self._sources(module)]
+        return self.graph.create_node("call_module", target, (*sources, *operands))
 
     def _buffer(self, name: str, tensor: Tensor, path: str) -> Node:
         own = dotted(name) or f"{path}.constant"

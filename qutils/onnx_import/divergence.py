@@ -44,9 +44,9 @@ def first_diverging(
 ) -> str:
     """Return a sentence that names the first node beyond ``allowed``; empty if none is found."""
     source, nodes = module.meta[SOURCE]
-    first = inputs[next(iter(inputs))]
-    batch = _declared_batch(source) or len(first)
-    piece = {name: x[:batch] if len(x) >= batch else x for name, x in inputs.items()}
+    batch = _declared_batch(source)
+    whole = batch is None or not all(x.ndim and len(x) >= batch for x in inputs.values())
+    piece = dict(inputs) if whole else {name: x[:batch] for name, x in inputs.items()}
     recorder = _Recorder(module)
     with torch.no_grad():
         recorder.run(*piece.values())
@@ -73,5 +73,5 @@ def first_diverging(
 
 
 def _declared_batch(model: ModelProto) -> int | None:
-    axis = model.graph.input[0].type.tensor_type.shape.dim[0]
-    return int(axis.dim_value) if axis.HasField("dim_value") else None
+    axes = model.graph.input[0].type.tensor_type.shape.dim
+    return int(axes[0].dim_value) if axes and axes[0].HasField("dim_value") else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from qutils.errors import InvalidInputError, UnsupportedError
+from qutils.graph.axes import Dynamic
+from qutils.graph.inputs import BATCH
 from qutils.onnx_import.absorb import absorb_biases
-from qutils.onnx_import.axes import fixed_batch, settled_shape
+from qutils.onnx_import.axes import fixed_batch, open_axes, settled_shape, with_batch
 from qutils.onnx_import.call import torch_dtype
 from qutils.onnx_import.class_names import class_names
 from qutils.onnx_import.convert import argument_name, convert
@@ -22,21 +24,48 @@ from qutils.onnx_import.divergence import SOURCE
 from qutils.onnx_import.lift import lift_floats
 from qutils.onnx_import.names import name_nodes
 from qutils.onnx_import.opset import lifted
-from qutils.onnx_import.proof import FLOOR, Proof, prove, samples
+from qutils.onnx_import.proof import FLOOR, Proof, enlarged, prove, samples
 from qutils.onnx_import.read import inputs_of, read
 from qutils.onnx_import.refused import refuse_unknown, with_advice
 from qutils.onnx_import.simplify import simplified
+from qutils.onnx_import.values import probing
 
+#: Inputs of so many axes at the most are sequences, others images.
+_SEQUENCE = 3
+#: An image is also converted and proven for sides that are larger by this: strides divide it.
+_LARGER = 32
 Example = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a network: its name, the shape of one sample and the type."""
+    """An input of a network: its name, the shape of one sample, the type and the batch axis.
+
+    ``open_axes`` names axes that may have other sizes than ``shape`` says.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
+    batch_axis: int | None = 0
+    open_axes: Mapping[int, str] = field(default_factory=dict)
+
+    def of(self, batch: int | str) -> list[int | str]:
+        """Return the shape of so many samples."""
+        return with_batch(self.shape, self.batch_axis, batch)
+
+    @property
+    def axes(self) -> list[int | str]:
+        """The whole shape, with names where axes are open."""
+        sizes = enumerate(self.of(BATCH))
+        return [self.open_axes.get(place, size) for place, size in sizes]
+
+    @property
+    def probed(self) -> dict[str, tuple[int, int]]:
+        """Two sizes of each open axis: that of the example, and a larger one."""
+        more = _LARGER if len(self.axes) > _SEQUENCE else 1
+        sizes = self.of(BATCH)
+        return {name: (int(sizes[i]), int(sizes[i]) + more) for i, name in self.open_axes.items()}
 
     @property
     def argument(self) -> str:
@@ -77,14 +106,20 @@ class Imported:
 
 
 def load_onnx(
-    path: str | Path, example: Example | None = None, outputs: Sequence[str] = ()
+    path: str | Path,
+    example: Example | None = None,
+    outputs: Sequence[str] = (),
+    dynamic: Dynamic | None = None,
 ) -> nn.Module:
     """Return the float network of an ONNX file in eval mode; see ``import_onnx``."""
-    return import_onnx(path, example, outputs).module
+    return import_onnx(path, example, outputs, dynamic).module
 
 
 def import_onnx(
-    path: str | Path, example: Example | None = None, outputs: Sequence[str] = ()
+    path: str | Path,
+    example: Example | None = None,
+    outputs: Sequence[str] = (),
+    dynamic: Dynamic | None = None,
 ) -> Imported:
     """Turn a float ONNX file into a module ``[N, ...] -> [N, ...]`` and prove it on inputs.
 
@@ -94,6 +129,9 @@ def import_onnx(
             tensor for each, in order or by name.
         outputs: names of values of the file that the module is to return instead of the file's
             outputs; what they do not need is left out.
+        dynamic: names of axes that stay open, by the file's name of the input and by place:
+            ``{"image": {2: "height", 3: "width"}}``. They are proven at a second, larger size.
+            Otherwise open axes get the sizes of the example.
 
     Raises:
         DataError: the file, or one beside it, is missing, truncated or corrupt.
@@ -111,22 +149,39 @@ def import_onnx(
     drop_unread(model)
     given = _examples(file, model, example)
     model, notes = _prepared(file, model)
-    inputs = tuple(
-        Input(
-            value.name,
-            settled_shape(file, value, given[value.name].shape if value.name in given else None),
-            torch_dtype(value.type.tensor_type.elem_type),
-        )
-        for value in inputs_of(model)
-    )
+    inputs = _inputs(file, model, given, dynamic)
     module = _module(file, model, inputs)
-    batch = {i.name: samples(given.get(i.name), i.shape, i.dtype) for i in inputs}
+    batch = {i.name: samples(given.get(i.name), i.of(2), i.dtype, i.batch_axis) for i in inputs}
     proof = prove(module, file, model, batch)
+    if any(i.open_axes for i in inputs):
+        larger = {i.name: enlarged(batch[i.name], i.open_axes, i.probed) for i in inputs}
+        proof = max(proof, prove(module, file, model, larger), key=lambda one: one.difference)
     module.meta.clear()
     if proof.difference > FLOOR:
         notes += (f"ONNX Runtime's own, unoptimized and optimized, by {proof.spread:.1e}",)
     ends = tuple(value.name for value in model.graph.output)
     return Imported(module, inputs, ends, proof, notes, names)
+
+
+def _inputs(
+    file: Path, model: ModelProto, given: Mapping[str, Tensor], dynamic: Dynamic | None
+) -> tuple[Input, ...]:
+    axes = open_axes(file, model, given, dynamic)
+    return tuple(
+        Input(
+            value.name,
+            settled_shape(
+                file,
+                value,
+                given[value.name].shape if value.name in given else None,
+                axes.batch[value.name],
+            ),
+            torch_dtype(value.type.tensor_type.elem_type),
+            axes.batch[value.name],
+            axes.names[value.name],
+        )
+        for value in inputs_of(model)
+    )
 
 
 def _prepared(file: Path, model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
@@ -140,15 +195,17 @@ def _prepared(file: Path, model: ModelProto) -> tuple[ModelProto, tuple[str, ...
 
 
 def _module(file: Path, model: ModelProto, inputs: Sequence[Input]) -> GraphModule:
-    shapes = {i.name: i.shape for i in inputs}
-    with with_advice(file, model):
+    shapes = {i.name: i.axes for i in inputs}
+    pairs = {name: pair for i in inputs for name, pair in i.probed.items()}
+    axes = {i.name: i.batch_axis for i in inputs}
+    with with_advice(file, model), probing(pairs):
         refuse_unknown(model, custom=True)  # what ONNX Runtime could not load either
         source = simplified(model, shapes)
         drop_unread(source)
         paths = name_nodes(source)
         refuse_unknown(source)
         dtypes = {i.name: i.dtype for i in inputs}
-        module, nodes = convert(source, paths, shapes, dtypes, fixed_batch(model))
+        module, nodes = convert(source, paths, shapes, dtypes, fixed_batch(model, axes))
     absorb_biases(module)
     module.meta[SOURCE] = (source, nodes)
     return module
@@ -169,7 +226,7 @@ def _examples(file: Path, model: ModelProto, example: Example | None) -> dict[st
     else:
         tensors = [example] if isinstance(example, Tensor) else list(example)
         given = dict(zip(names, tensors, strict=False)) if len(tensors) == len(names) else {}
-    if not all(isinstance(x, Tensor) and x.ndim and len(x) for x in given.values()) or not given:
+    if not all(isinstance(x, Tensor) and x.numel() for x in given.values()) or not given:
         if isinstance(example, Tensor) and len(names) > 1:
             raise InvalidInputError(
                 f"{file} has the inputs {', '.join(names)}, got one tensor. Give a dict of a "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,15 +54,37 @@ def tolerance(spread: float) -> float:
     return max(FLOOR, SPREADS * spread)
 
 
-def samples(example: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return up to ``SAMPLES`` of the example, at least two rows; random numbers without one."""
+def samples(
+    example: Tensor | None, two: Sequence[int | str], dtype: torch.dtype, axis: int | None = 0
+) -> Tensor:
+    """Return up to ``SAMPLES`` of the example, at least two; random numbers without one.
+
+    Args:
+        two: shape of two samples.
+        axis: of the batch; None if there is none.
+    """
     generator = torch.Generator().manual_seed(0)
+    shape = [int(size) for size in two]
     if example is None and dtype == torch.float32:
-        return torch.randn(2, *shape, generator=generator)
+        return torch.randn(shape, generator=generator)
     if example is None:
-        return torch.randint(0, 2, (2, *shape), generator=generator).to(dtype)
-    x = example[:SAMPLES].detach().cpu().to(dtype)
-    return x if len(x) > 1 else x[[0, 0]]
+        return torch.randint(0, 2, shape, generator=generator).to(dtype)
+    x = example.detach().cpu().to(dtype)
+    if axis is None:
+        return x
+    last = x.shape[axis] - 1
+    places = range(min(SAMPLES, last + 1)) if last else (0, 0)
+    return x.index_select(axis, torch.tensor([*places]))
+
+
+def enlarged(
+    x: Tensor, open_axes: Mapping[int, str], sizes: Mapping[str, tuple[int, int]]
+) -> Tensor:
+    """Return a batch whose open axes have the larger of their sizes: what is there repeats."""
+    for axis, name in open_axes.items():
+        places = torch.arange(sizes[name][1]) % x.shape[axis]
+        x = x.index_select(axis, places)
+    return x
 
 
 def prove(
@@ -83,7 +105,7 @@ def prove(
     plain = Reference(path, original, ort.GraphOptimizationLevel.ORT_DISABLE_ALL).run(inputs)
     if not all(np.isfinite(y).all() for y in expected if y.dtype.kind == "f"):
         raise InvalidInputError(f"{path} computes NaN or Inf from its input: look at its weights")
-    rows = len(next(iter(inputs.values())))
+    rows = next((len(x) for x in inputs.values() if x.ndim), 1)
     try:
         with torch.no_grad():
             result = module(*inputs.values())

@@ -90,10 +90,10 @@ def _check_interface(path: Path, model: ModelProto) -> None:
                 f"{path}: {value.name} is {kind.lower()}, quantization starts from a network in "
                 "float32 with float32 inputs: export it so"
             )
-        if not shape_of(value):
+        if not value.type.tensor_type.HasField("shape"):
             raise UnsupportedError(
-                f"{path}: {value.name} has the shape {list(shape_of(value))}: an input needs a "
-                "batch and more axes"
+                f"{path}: {value.name} declares no shape. Export the model with the shapes of its "
+                "inputs."
             )
 
 

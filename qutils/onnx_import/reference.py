@@ -58,9 +58,10 @@ class Reference:
             UnsupportedError: ONNX Runtime cannot run the model on it.
         """
         arrays = {name: x.numpy() for name, x in inputs.items()}
-        declared = self._session.get_inputs()[0].shape[0]
+        declared = next(iter(self._session.get_inputs()[0].shape), None)
+        whole = all(x.ndim and len(x) == declared for x in arrays.values())
         try:
-            if not isinstance(declared, int):
+            if not isinstance(declared, int) or whole:
                 return list(self._session.run(None, arrays))
             return self._run_in_pieces(arrays, declared)
         except Exception as error:  # ONNX Runtime's own classes

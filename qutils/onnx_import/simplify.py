@@ -23,7 +23,7 @@ _QUIET = 4  # fatal errors only: what is refused is said by ours
 _UNWANTED = ["SliceConcatToSpaceToDepthFusion"]
 
 
-def simplified(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
+def simplified(model: ModelProto, shapes: Mapping[str, Sequence[int | str]]) -> ModelProto:
     """Return the same network after ONNX Runtime's basic optimization, for any batch if it can be.
 
     Where the network does not load with an open batch, it is simplified for the batch that the

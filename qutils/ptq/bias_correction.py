@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.fx import Interpreter, Node
 from tqdm.auto import tqdm
 
-from qutils.calibration import inputs_of
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, place, with_own_biases
+from qutils.graph.batches import inputs_of
 from qutils.graph.nodes import argument, attribute, clip_range, layer_of, op_name, stored
-from qutils.graph.signature import Batch, samples_in
+from qutils.graph.signature import Batch
 from qutils.simulate import SimulatedModel
 
 
@@ -76,8 +76,8 @@ def bias_correction(
             _Corrector(corrected, layers, means, _Ahead(corrected.captured, layers, given)).run(
                 *given
             )
-            pictures += samples_in(x)
-            bar.update(samples_in(x))
+            pictures += corrected.captured.signature.samples(given)
+            bar.update(corrected.captured.signature.samples(given))
     if not pictures:
         raise InvalidInputError("the calibration set is empty: give at least one batch of pictures")
     corrected.fit_biases()
@@ -112,7 +112,7 @@ def _writable(sim: SimulatedModel) -> SimulatedModel:
         keep_float=sim.placement.keep_float,
     )
     quantizers = copy.deepcopy(sim.quantizers)
-    result = SimulatedModel(captured, placement, sim.target, sim.recipe, quantizers)
+    result = SimulatedModel(captured, placement, sim.target, sim.recipe, quantizers, sim.samples)
     result.graph_module.load_state_dict(sim.graph_module.state_dict(), strict=False)
     result.curve = sim.curve
     result.fit_biases()

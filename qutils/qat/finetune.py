@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.fx import Node
 
 from qutils.errors import InvalidInputError
 from qutils.feed import Pictures, Samples
+from qutils.graph.signature import Batch, named_outputs
 from qutils.graph.wrappers import plain_copy
 from qutils.qat.frozen import Frozen, frozen_parts, require_some_left, warn_of_untrained
 from qutils.qat.trainable import trainable
@@ -58,11 +59,13 @@ def finetune(
 
     Args:
         data: a ``zoo.Split`` (shuffled and augmented), or batches ``(x, y)`` of a DataLoader or a
-            list, one a step, as they come: only one is in memory at a time.
+            list, one a step, as they come: only one is in memory at a time. ``x`` of a network
+            with several inputs is a dict by their names.
         learning_rate: of the weights; None takes ``default_rate(sim.recipe)``.
         batch_size: of a split, ``BATCH`` if None; batches have a size of their own.
         seed: fixes order and augmentation; the same seed and threads give the same weights.
-        loss: ``loss(outputs, labels)``; None is cross-entropy with class numbers ``[N]``.
+        loss: ``loss(outputs, labels)``; None is cross-entropy with class numbers ``[N]``. Several
+            outputs are a dict by name, and need a loss.
         teacher: a float model (a copy is taken) whose softened outputs the student also follows;
             the loss is then the mean of ``loss`` and ``KL(teacher || student)``. Costs one
             forward a step.
@@ -234,11 +237,22 @@ class _Distillation:
         self.teacher, self.loss = teacher, loss
         self.targets: Tensor | None = None
 
-    def watch(self, x: Tensor) -> None:
+    def watch(self, x: Batch) -> None:
         with torch.no_grad():
-            self.targets = self.teacher(x).log_softmax(1)
+            made = named_outputs(self.teacher(**x) if isinstance(x, Mapping) else self.teacher(x))
+        if len(made) != 1:
+            raise InvalidInputError(
+                f"Expected a teacher with one output, got {', '.join(made)}. Wrap it in a module "
+                "that returns the class scores alone."
+            )
+        self.targets = next(iter(made.values())).log_softmax(1)
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, logits: Any, labels: Any) -> Tensor:
+        if not isinstance(logits, Tensor):
+            raise InvalidInputError(
+                f"A teacher needs one output to follow, the model returns {', '.join(logits)}. "
+                "Leave teacher out, and put its part into the loss."
+            )
         assert self.targets is not None
         follow = nn.functional.kl_div(
             logits.log_softmax(1), self.targets, reduction="batchmean", log_target=True
@@ -254,8 +268,7 @@ class _Student(nn.Module):
         self.student = student
         self._loss = loss
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Batch) -> Any:
         if isinstance(self._loss, _Distillation):
             self._loss.watch(x)
-        result: Tensor = self.student(x)
-        return result
+        return self.student(x)

@@ -69,25 +69,28 @@ class Runtime(ABC):
         """
 
     @abstractmethod
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Logits of a batch: ``[N, ...] -> [N, classes]``. NaN and Inf pass through as computed.
+    def run(self, batch: Any) -> Any:
+        """Outputs of a batch ``[N, ...]``. NaN and Inf pass through as computed.
+
+        Arrays by name are taken of a file with several inputs, and returned of one with several
+        outputs, where the runtime runs such files.
 
         Raises:
-            InvalidInputError: wrong shape or dtype; names expected and given.
+            InvalidInputError: wrong names, shapes or dtypes; says what was expected and given.
         """
 
     @abstractmethod
     def kernels(self) -> Counter[str]:
         """Operator types that really execute, after the runtime's own graph optimization."""
 
-    def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...] | None:
+    def inner(self, batch: Any) -> tuple[Inner, ...] | None:
         """Quantized activations in order of execution; None if the runtime hands none out.
 
         Raises: as ``run``.
         """
         return None
 
-    def spent(self, batch: NDArray[Any], runs: int = 30) -> dict[str, float]:
+    def spent(self, batch: Any, runs: int = 30) -> dict[str, float]:
         """Milliseconds of each kind of layer by kernel; empty if the runtime does not count them.
 
         Raises: as ``run``.
@@ -151,6 +154,34 @@ def check_batch(batch: object, shape: Sequence[Axis], dtype: np.dtype[Any]) -> N
     if batch.size == 0:
         raise InvalidInputError(f"the batch {list(batch.shape)} is empty: give at least one sample")
     return batch
+
+
+def check_inputs(
+    path: Path, batch: Arrays, inputs: Mapping[str, tuple[Sequence[Axis], np.dtype[Any]]]
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a batch by input name, if a file with these inputs can take them.
+
+    Raises:
+        InvalidInputError: names, shapes or dtypes do not fit; says what was expected.
+    """
+    if not isinstance(batch, Mapping):
+        if len(inputs) > 1:
+            raise InvalidInputError(
+                f"{path} takes {', '.join(inputs)}, got one {type(batch).__name__}. Give a dict of "
+                "arrays by name."
+            )
+        batch = dict.fromkeys(inputs, batch)
+    if batch.keys() != inputs.keys():
+        raise InvalidInputError(
+            f"{path} takes {', '.join(inputs)}, got {', '.join(batch)}. Give the named inputs and "
+            "no others."
+        )
+    return {name: check_batch(batch[name], *declared) for name, declared in inputs.items()}
+
+
+def by_name(names: Sequence[str], outputs: Sequence[NDArray[Any]]) -> Any:
+    """Return the only output, or several by name."""
+    return outputs[0] if len(outputs) == 1 else dict(zip(names, outputs, strict=True))
 
 
 def _fixed_batch_hint(shape: Sequence[Axis], given: Sequence[int]) -> str:

@@ -25,10 +25,17 @@ import torch
 from executorch.extension.pybindings import portable_lib
 from executorch.runtime import Method
 from executorch.runtime import Runtime as ExecuTorchRuntime
-from numpy.typing import NDArray
 
-from qutils.errors import DataError, UnsupportedError
-from qutils.runtimes.base import Axis, Runtime, RuntimeOptions, check_batch
+from qutils.errors import DataError, InvalidInputError, UnsupportedError
+from qutils.export.executorch import NAMES
+from qutils.runtimes.base import (
+    Arrays,
+    Axis,
+    Runtime,
+    RuntimeOptions,
+    by_name,
+    check_inputs,
+)
 from qutils.runtimes.pte import executed, is_whole
 
 _METHOD = "forward"
@@ -65,23 +72,25 @@ class ExecuTorch(Runtime):
         self._turn = _Pool.claim(options.threads)
         self._method = _load(path, program)
         meta = self._method.metadata
-        if (meta.num_inputs(), meta.num_outputs()) != (1, 1):
-            raise UnsupportedError(
-                f"{path} has {meta.num_inputs()} inputs and {meta.num_outputs()} outputs; "
-                "one of each is supported"
-            )
-        given = meta.input_tensor_meta(0)
-        self._shape = tuple(int(size) for size in given.sizes())
-        if given.dtype() not in _DTYPES:
-            raise UnsupportedError(
-                f"{path} takes numbers of ExecuTorch's type {given.dtype()}; "
-                f"supported are {', '.join(_DTYPES.values())}"
-            )
-        self._dtype = np.dtype(_DTYPES[given.dtype()])
+        names, self._outputs = _names(program, meta.num_inputs(), meta.num_outputs())
+        given = [meta.input_tensor_meta(i) for i in range(len(names))]
+        for one in given:
+            if one.dtype() not in _DTYPES:
+                raise UnsupportedError(
+                    f"{path} takes numbers of ExecuTorch's type {one.dtype()}; "
+                    f"supported are {', '.join(_DTYPES.values())}"
+                )
+        self._inputs = {
+            name: (tuple(map(int, one.sizes())), np.dtype(_DTYPES[one.dtype()]))
+            for name, one in zip(names, given, strict=True)
+        }
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 1, exact: bool = True) -> Self:
-        """Load a ``.pte`` file of one input and one output; ``exact`` has no effect.
+        """Load a ``.pte`` file; ``exact`` has no effect.
+
+        Several inputs and outputs have the names that ``qutils.export`` stored in the file, or
+        ``input_0``, ``output_0`` and so on in files of others.
 
         Raises:
             DataError: the file is missing, truncated or corrupt.
@@ -90,20 +99,36 @@ class ExecuTorch(Runtime):
         options = RuntimeOptions(threads, exact)
         return cls(Path(path), options, _read(Path(path)))
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Logits of a batch: ``[N, ...] -> [N, classes]``. Infinities count as largest values.
+    def run(self, batch: Arrays) -> Any:
+        """Outputs of a batch. Infinities count as largest values.
+
+        Args:
+            batch: an array ``[N, ...]``; of a file with several inputs, arrays by name.
+
+        Returns:
+            an array ``[N, ...]``; of a file with several outputs, arrays by name.
 
         Raises:
-            InvalidInputError: wrong shape or dtype; names expected and given.
+            InvalidInputError: wrong names, shapes or dtypes; says what was expected and given.
         """
-        checked = check_batch(batch, self.input_shape, self._dtype)
+        declared = {name: (_open(shape), dtype) for name, (shape, dtype) in self._inputs.items()}
+        checked = check_inputs(self.path, batch, declared)
         turn = _Pool.claim(self.threads)
         if turn != self._turn:
             self._method, self._turn = _load(self.path, self._program), turn
-        inputs = torch.from_numpy(np.require(checked, requirements=["C", "W"]))
-        outputs = [self._method.execute([part])[0] for part in torch.split(inputs, self._shape[0])]
-        logits: NDArray[Any] = torch.cat(outputs).numpy()
-        return logits
+        columns = [
+            torch.split(torch.from_numpy(np.require(x, requirements=["C", "W"])), shape[0])
+            for x, (shape, _) in zip(checked.values(), self._inputs.values(), strict=True)
+        ]
+        if len({len(parts) for parts in columns}) > 1:
+            sizes = ", ".join(f"{name} {len(x)}" for name, x in checked.items())
+            raise InvalidInputError(
+                f"Inputs of one batch hold different numbers of samples: {sizes}. Give as many of "
+                "each."
+            )
+        rows = [self._method.execute([*part]) for part in zip(*columns, strict=True)]
+        found = [torch.cat(parts).numpy() for parts in zip(*rows, strict=True)]
+        return by_name(self._outputs, found)
 
     def kernels(self) -> Counter[str]:
         """XNNPACK's nodes by what they take, ``Conv2d qint8``, and operators outside of it."""
@@ -112,7 +137,7 @@ class ExecuTorch(Runtime):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a batch, as the file declares it."""
-        return self._dtype
+        return self._only[1]
 
     @property
     def version(self) -> str:
@@ -122,8 +147,49 @@ class ExecuTorch(Runtime):
     @property
     def input_shape(self) -> tuple[Axis, ...]:
         """Shape of a batch: open where the file computes one sample."""
-        first, *sizes = self._shape
-        return (None if first == 1 else first, *sizes)
+        return _open(self._only[0])
+
+    @property
+    def inputs(self) -> dict[str, tuple[Axis, ...]]:
+        """Shapes of all inputs, by name."""
+        return {name: _open(shape) for name, (shape, _) in self._inputs.items()}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return self._outputs
+
+    @property
+    def _only(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        if len(self._inputs) > 1:
+            raise UnsupportedError(
+                f"{self.path} takes {', '.join(self._inputs)}: one input was expected. Give a file "
+                "with one input, or run this one with a dict of arrays."
+            )
+        return next(iter(self._inputs.values()))
+
+
+def _open(shape: tuple[int, ...]) -> tuple[Axis, ...]:
+    """Shape of a batch: open where the file computes one sample."""
+    first, *sizes = shape
+    return (None if first == 1 else first, *sizes)
+
+
+def _names(program: bytes, inputs: int, outputs: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of inputs and outputs, as the file says, or numbered."""
+    if inputs == outputs == 1:
+        return ("input",), ("output",)
+    with _told():
+        loaded = ExecuTorchRuntime.get().load_program(program)
+        stored = loaded.load_method(NAMES) if NAMES in loaded.method_names else None
+        text = bytes(stored.execute([])[0].tolist()).decode() if stored is not None else ";"
+    found = [tuple(names.split(",")) for names in text.split(";")]
+    if [*map(len, found)] == [inputs, outputs]:
+        return found[0], found[1]
+    return (
+        tuple(f"input_{i}" for i in range(inputs)),
+        tuple(f"output_{i}" for i in range(outputs)),
+    )
 
 
 def _read(path: Path) -> bytes:

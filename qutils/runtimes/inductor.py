@@ -30,10 +30,10 @@ from torch._inductor.exc import InvalidCxxCompiler
 from torch._inductor.utils import run_and_get_code
 
 from qutils.convert import register_operators
-from qutils.errors import MissingPackageError, UnsupportedError
+from qutils.errors import InvalidInputError, MissingPackageError, UnsupportedError
 from qutils.graph.nodes import argument, layer_of, op_name
 from qutils.graph.quiet import quiet
-from qutils.runtimes.base import Axis, Runtime, RuntimeOptions, check_batch
+from qutils.runtimes.base import Arrays, Axis, Runtime, RuntimeOptions, check_inputs
 from qutils.runtimes.cpu import X86, saturates
 from qutils.runtimes.overflow import warn_of_overflow
 from qutils.runtimes.pt2 import check
@@ -59,12 +59,12 @@ class Inductor(Runtime):
         self.path = path
         self.options = options
         self._program = program
-        self._shape = _input_shape(path, program)
+        self._inputs = _input_shapes(path, program)
         self._compiled: dict[int, tuple[Any, str]] = {}  # by size of batch
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 1, exact: bool = True) -> Self:
-        """Load a ``.pt2`` file of one input and one output; it is compiled when it first runs.
+        """Load a ``.pt2`` file; it is compiled when it first runs.
 
         The archive is checked before PyTorch opens it: see ``runtimes.pt2``.
 
@@ -89,41 +89,70 @@ class Inductor(Runtime):
         return cls(Path(path), options, program)
 
     @torch.no_grad()
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Logits of a batch: ``[N, ...] -> [N, classes]``; the first of a size is compiled for.
+    def run(self, batch: Arrays) -> Any:
+        """Outputs of a batch; the first of a size is compiled for.
+
+        Args:
+            batch: an array ``[N, ...]``; of a file with several inputs, arrays by name.
+
+        Returns:
+            an array ``[N, ...]``; of a file with several outputs, arrays by name.
 
         Raises:
-            InvalidInputError: wrong shape or dtype; names expected and given.
+            InvalidInputError: wrong names, shapes or dtypes; says what was expected and given.
             UnsupportedError: Inductor cannot compile the graph.
         """
-        checked = check_batch(batch, self.input_shape, np.dtype("float32"))
-        inputs = torch.from_numpy(np.require(checked, requirements=["C", "W"]))
+        checked = check_inputs(self.path, batch, self._inputs)
+        tensors = [
+            torch.from_numpy(np.require(x, requirements=["C", "W"])) for x in checked.values()
+        ]
+        columns = [torch.split(x, PART) for x in tensors]
+        if len({len(x) for x in tensors}) > 1:
+            sizes = ", ".join(f"{name} {len(x)}" for name, x in checked.items())
+            raise InvalidInputError(
+                f"Inputs of one batch hold different numbers of samples: {sizes}. Give as many of "
+                "each."
+            )
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
-            outputs = [self._at(part)(part) for part in torch.split(inputs, PART)]
+            rows = [self._computed(part) for part in zip(*columns, strict=True)]
         finally:
             torch.set_num_threads(before)
-        logits: NDArray[Any] = torch.cat(outputs).numpy()
-        return logits
+        if isinstance(rows[0], torch.Tensor):
+            return torch.cat(rows).numpy()
+        return {name: torch.cat([row[name] for row in rows]).numpy() for name in rows[0]}
+
+    def _computed(self, part: tuple[torch.Tensor, ...]) -> Any:
+        return self._at(part)(self._argument(part))
+
+    def _argument(self, part: tuple[torch.Tensor, ...]) -> Any:
+        """What the program was exported with: one tensor, or a dict of several."""
+        if _argument_spec(self._program).is_leaf():
+            return part[0]
+        return dict(zip(self._inputs, part, strict=True))
 
     def kernels(self) -> Counter[str]:
         """What the generated code calls: oneDNN's operators, and loops of C++ by their names."""
         if not self._compiled:
-            self.run(np.zeros((1, *self._shape), np.float32))
+            zeros = {
+                name: np.zeros([1, *(size for size in axes if isinstance(size, int))], dtype)
+                for name, (axes, dtype) in self._inputs.items()
+            }
+            self.run(zeros)
         code = next(iter(self._compiled.values()))[1]
         return Counter(next(filter(None, call)) for call in _CALLS.findall(_body(code)))
 
-    def _at(self, part: torch.Tensor) -> Any:
+    def _at(self, part: tuple[torch.Tensor, ...]) -> Any:
         """The program compiled for this size of batch; the last few are kept."""
-        size = len(part)
+        size = len(part[0])
         if size not in self._compiled:
             while len(self._compiled) >= _KEPT:
                 del self._compiled[next(iter(self._compiled))]
             self._compiled[size] = self._compile(part)
         return self._compiled[size][0]
 
-    def _compile(self, part: torch.Tensor) -> tuple[Any, str]:
+    def _compile(self, part: tuple[torch.Tensor, ...]) -> tuple[Any, str]:
         settings: dict[str, Any] = {
             "freezing": True,  # brings the integer kernels
             "cpp.threads": self.threads,
@@ -132,7 +161,7 @@ class Inductor(Runtime):
             with quiet(below=logging.ERROR), config.patch(settings):
                 module = self._program.module(check_guards=False)
                 compiled = torch.compile(module, fullgraph=True, dynamic=False)
-                _, code = run_and_get_code(compiled, part)
+                _, code = run_and_get_code(compiled, self._argument(part))
         except Exception as error:
             raise UnsupportedError(
                 f"Inductor cannot compile {self.path}: {_reason(error)}"
@@ -147,7 +176,17 @@ class Inductor(Runtime):
     @property
     def input_shape(self) -> tuple[Axis, ...]:
         """Shape of a batch, of any size."""
-        return (None, *self._shape)
+        if len(self._inputs) > 1:
+            raise UnsupportedError(
+                f"{self.path} takes {', '.join(self._inputs)}: one input was expected. Give a file "
+                "with one input, or run this one with a dict of arrays."
+            )
+        return next(iter(self._inputs.values()))[0]
+
+    @property
+    def inputs(self) -> dict[str, tuple[Axis, ...]]:
+        """Shapes of all inputs, by name."""
+        return {name: axes for name, (axes, _) in self._inputs.items()}
 
 
 def _require_machine() -> None:
@@ -166,14 +205,26 @@ def _require_machine() -> None:
         ) from error
 
 
-def _input_shape(path: Path, program: torch.export.ExportedProgram) -> tuple[int, ...]:
-    names = set(program.graph_signature.user_inputs)
-    inputs = [n.meta["val"] for n in program.graph.nodes if n.name in names]
-    if len(inputs) != 1 or len(program.graph_signature.user_outputs) != 1:
-        raise UnsupportedError(f"{path} maps {len(inputs)} inputs; one in and one out is supported")
-    if inputs[0].dtype is not torch.float32 or isinstance(inputs[0].shape[0], int):
-        raise UnsupportedError(f"{path} does not take float32 batches of any size: export it again")
-    return tuple(int(size) for size in inputs[0].shape[1:])
+def _argument_spec(program: torch.export.ExportedProgram) -> Any:
+    """The structure of the first argument: a tensor, or a dict of tensors by input name."""
+    return program.call_spec.in_spec.child(0).child(0)
+
+
+def _input_shapes(
+    path: Path, program: torch.export.ExportedProgram
+) -> dict[str, tuple[tuple[Axis, ...], np.dtype[Any]]]:
+    """Shapes and types of the inputs by name; the batch is open."""
+    names = program.graph_signature.user_inputs
+    values = {n.name: n.meta["val"] for n in program.graph.nodes if n.name in names}
+    spec = _argument_spec(program)
+    said = names if spec.is_leaf() else spec.context
+    found: dict[str, tuple[tuple[Axis, ...], np.dtype[Any]]] = {}
+    for name, value in zip(said, (values[name] for name in names), strict=True):
+        if isinstance(value.shape[0], int):
+            raise UnsupportedError(f"{path} does not take batches of any size: export it again")
+        dtype = np.dtype(str(value.dtype).removeprefix("torch."))
+        found[name] = ((None, *map(int, value.shape[1:])), dtype)
+    return found
 
 
 def _weighted(

@@ -29,7 +29,15 @@ from numpy.typing import NDArray
 
 from qutils.errors import DataError, UnsupportedError
 from qutils.export.tflite import CHANNELS_LAST
-from qutils.runtimes.base import Axis, Inner, Runtime, RuntimeOptions, check_batch
+from qutils.runtimes.base import (
+    Arrays,
+    Axis,
+    Inner,
+    Runtime,
+    RuntimeOptions,
+    by_name,
+    check_inputs,
+)
 
 #: The operator that stands for all those that a delegate took over.
 _DELEGATE = "DELEGATE"
@@ -44,12 +52,12 @@ class LiteRT(Runtime):
         self.path = path
         self.options = options
         self._interpreter = interpreter
-        self._input = interpreter.get_input_details()[0]
-        self._output = interpreter.get_output_details()[0]
+        self._inputs = {one["name"]: one for one in interpreter.get_input_details()}
+        self._outputs = {one["name"]: one["index"] for one in interpreter.get_output_details()}
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 1, exact: bool = True) -> Self:
-        """Load a ``.tflite`` file of one input and one output; ``exact`` makes no difference.
+        """Load a ``.tflite`` file; ``exact`` makes no difference.
 
         Raises:
             DataError: the file is missing, truncated or corrupt.
@@ -57,20 +65,25 @@ class LiteRT(Runtime):
         """
         options = RuntimeOptions(threads, exact)
         interpreter = _open(Path(path), options)
-        _check_interface(Path(path), interpreter)
         return cls(Path(path), options, interpreter)
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Logits of a batch: ``[N, ...] -> [N, classes]``. NaN becomes an integer like any number.
+    def run(self, batch: Arrays) -> Any:
+        """Outputs of a batch. NaN becomes an integer like any number.
+
+        Args:
+            batch: an array ``[N, ...]``; of a file with several inputs, arrays by name.
+
+        Returns:
+            an array ``[N, ...]``; of a file with several outputs, arrays by name.
 
         Raises:
-            InvalidInputError: wrong shape or dtype; names expected and given.
+            InvalidInputError: wrong names, shapes or dtypes; says what was expected and given.
         """
-        _invoke(self._interpreter, self._input["index"], self._checked(batch))
-        logits: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
-        return logits
+        _invoke(self._interpreter, self._fed(batch))
+        found = [self._interpreter.get_tensor(index) for index in self._outputs.values()]
+        return by_name([*self._outputs], found)
 
-    def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...]:
+    def inner(self, batch: Arrays) -> tuple[Inner, ...]:
         """Quantized activations in order of execution: what each int8 operator gives.
 
         Each operator is a delegate's part of its own here, so that its result can be read; it
@@ -79,7 +92,7 @@ class LiteRT(Runtime):
         Raises: as ``run``.
         """
         interpreter = self._single
-        _invoke(interpreter, self._input["index"], self._checked(batch))
+        _invoke(interpreter, self._fed(batch))
         details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
         made = [details[op["outputs"][0]] for op in _operators(interpreter)]
         return tuple(
@@ -118,18 +131,45 @@ class LiteRT(Runtime):
     @property
     def input_shape(self) -> tuple[Axis, ...]:
         """Shape the file declares; open axes are None."""
-        return tuple(None if size < 0 else int(size) for size in self._input["shape_signature"])
+        if len(self._inputs) > 1:
+            raise UnsupportedError(
+                f"{self.path} takes {', '.join(self._inputs)}: one input was expected. Give a file "
+                "with one input, or run this one with a dict of arrays."
+            )
+        return _axes(next(iter(self._inputs.values())))
 
-    def _checked(self, batch: NDArray[Any]) -> NDArray[Any]:
-        return check_batch(batch, self.input_shape, np.dtype(self._input["dtype"]))
+    @property
+    def inputs(self) -> dict[str, tuple[Axis, ...]]:
+        """Shapes of all inputs, by name."""
+        return {name: _axes(one) for name, one in self._inputs.items()}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(self._outputs)
+
+    def _fed(self, batch: Arrays) -> dict[int, NDArray[Any]]:
+        """The inputs by index of their tensor, checked."""
+        declared = {n: (_axes(one), np.dtype(one["dtype"])) for n, one in self._inputs.items()}
+        found = check_inputs(self.path, batch, declared)
+        return {self._inputs[name]["index"]: x for name, x in found.items()}
 
 
-def _invoke(interpreter: Interpreter, index: int, batch: NDArray[Any]) -> None:
-    """Compute; tensors are allocated anew where the batch has another size than the last one."""
-    if tuple(interpreter.get_input_details()[0]["shape"]) != batch.shape:
-        interpreter.resize_tensor_input(index, batch.shape, strict=True)
+def _axes(tensor: dict[str, Any]) -> tuple[Axis, ...]:
+    """Declared shape of an input; open axes are None."""
+    return tuple(None if size < 0 else int(size) for size in tensor["shape_signature"])
+
+
+def _invoke(interpreter: Interpreter, fed: dict[int, NDArray[Any]]) -> None:
+    """Compute; tensors are allocated anew where a batch has another size than the last one."""
+    before = {one["index"]: tuple(one["shape"]) for one in interpreter.get_input_details()}
+    changed = {index: x.shape for index, x in fed.items() if before[index] != x.shape}
+    for index, shape in changed.items():
+        interpreter.resize_tensor_input(index, shape, strict=True)
+    if changed:
         interpreter.allocate_tensors()
-    interpreter.set_tensor(index, batch)
+    for index, x in fed.items():
+        interpreter.set_tensor(index, x)
     interpreter.invoke()
 
 
@@ -198,14 +238,3 @@ def _silenced() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _check_interface(path: Path, interpreter: Interpreter) -> None:
-    inputs, outputs = (
-        [tensor["name"] for tensor in tensors]
-        for tensors in (interpreter.get_input_details(), interpreter.get_output_details())
-    )
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise UnsupportedError(
-            f"{path} has inputs {inputs} and outputs {outputs}; one of each is supported"
-        )

@@ -15,7 +15,7 @@ import contextlib
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,16 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
-from qutils.runtimes.base import Arrays, Axis, Inner, Runtime, RuntimeOptions, check_batch, require
+from qutils.runtimes.base import (
+    Arrays,
+    Axis,
+    Inner,
+    Runtime,
+    RuntimeOptions,
+    by_name,
+    check_inputs,
+    require,
+)
 from qutils.runtimes.cpu import EXACT_OPTION, has_vnni
 from qutils.runtimes.qdq import Tap, with_taps
 from qutils.runtimes.unsigned import with_unsigned_activations
@@ -48,6 +57,7 @@ _DTYPES = {
 }
 _CORRUPT = (ort_errors.InvalidProtobuf, ort_errors.InvalidArgument, ort_errors.NoModel)
 _UNSUPPORTED = (ort_errors.InvalidGraph, ort_errors.Fail, ort_errors.NotImplemented)
+_REFUSED = (ort_errors.InvalidArgument, ort_errors.Fail, ort_errors.RuntimeException)
 _QUIET = 3  # errors only: the optimizer warns about every file it saves
 
 
@@ -96,29 +106,23 @@ class OnnxRuntime(Runtime):
         Raises:
             InvalidInputError: wrong names, shapes or dtypes; says what was expected and given.
         """
-        found = self._session.run(None, self._fed(batch))
-        return found[0] if len(found) == 1 else dict(zip(self._outputs, found, strict=True))
+        fed = self._fed(batch)
+        try:
+            found = self._session.run(None, fed)
+        except _REFUSED as error:  # an index outside of its table, say
+            shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in fed.items())
+            raise InvalidInputError(
+                f"{self.path} cannot run {shapes}: {_reason(error)}. Give values and sizes that "
+                "the network was built for."
+            ) from error
+        return by_name(self._outputs, found)
 
     def _fed(self, batch: Arrays) -> dict[str, NDArray[Any]]:
         """The inputs by name, checked."""
-        if not isinstance(batch, Mapping):
-            if len(self._inputs) > 1:
-                raise InvalidInputError(
-                    f"{self.path} takes {', '.join(self._inputs)}, got one "
-                    f"{type(batch).__name__}. Give a dict of arrays by name."
-                )
-            batch = dict.fromkeys(self._inputs, batch)
-        if batch.keys() != self._inputs.keys():
-            raise InvalidInputError(
-                f"{self.path} takes {', '.join(self._inputs)}, got {', '.join(batch)}. Give the "
-                "named inputs and no others."
-            )
-        return {
-            name: check_batch(batch[name], spec.shape, np.dtype(_DTYPES[spec.type]))
-            for name, spec in self._inputs.items()
-        }
+        declared = {n: (s.shape, np.dtype(_DTYPES[s.type])) for n, s in self._inputs.items()}
+        return check_inputs(self.path, batch, declared)
 
-    def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...]:
+    def inner(self, batch: Arrays) -> tuple[Inner, ...]:
         """Quantized activations in order of execution: what each ``QuantizeLinear`` gives.
 
         Raises: as ``run``.

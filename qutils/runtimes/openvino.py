@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -29,13 +29,23 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from qutils.errors import DataError, UnsupportedError
+from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.export.onnx_file import read_onnx
-from qutils.runtimes.base import Axis, Inner, Runtime, RuntimeOptions, check_batch
+from qutils.runtimes.base import (
+    Arrays,
+    Axis,
+    Inner,
+    Runtime,
+    RuntimeOptions,
+    by_name,
+    check_inputs,
+)
 from qutils.runtimes.cpu import saturates
 from qutils.runtimes.qdq import Tap, with_taps
 from qutils.runtimes.signal_stack import signal_stack_kept
 
+#: Shapes of all inputs, in order.
+_Shapes = tuple[tuple[int, ...], ...]
 #: Layers of a compiled model that compute nothing.
 _IDLE = frozenset({"Const", "Input", "Output"})
 #: Ending of OpenVINO's own files; the weights lie beside them, in a ``.bin``.
@@ -55,13 +65,14 @@ class OpenVino(Runtime):
         self.path = path
         self.options = options
         self._model = model
-        self._dtype: np.dtype[Any] = np.dtype(model.input(0).get_element_type().to_dtype())
-        self._compiled: dict[tuple[int, ...], ov.CompiledModel] = {}  # by shape of batch
+        self._inputs = dict(zip(_names(model.inputs), model.inputs, strict=True))
+        self._outputs = _names(model.outputs)
+        self._compiled: dict[_Shapes, ov.CompiledModel] = {}  # by shapes of a batch
         self._first = self._of_one()
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 1, exact: bool = True) -> Self:
-        """Load an ONNX file of one input and one output, or one of OpenVINO's own (``.xml``).
+        """Load an ONNX file, or one of OpenVINO's own (``.xml``).
 
         Raises:
             DataError: the file is missing, truncated or corrupt.
@@ -73,24 +84,47 @@ class OpenVino(Runtime):
         else:
             read_onnx(path, external=False)  # of a broken file OpenVINO tells by a page of formats
         model = _read(Path(path), str(path))
-        _check_interface(Path(path), model)
         if exact and saturates():
             from qutils.runtimes.overflow import warn_of_overflow  # imports torch
 
             warn_of_overflow(Path(path), "OpenVINO", _weighted(model))
         return cls(Path(path), options, model)
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Logits of a batch: ``[N, ...] -> [N, classes]``. NaN and Inf pass through as computed.
+    def run(self, batch: Arrays) -> Any:
+        """Outputs of a batch. NaN and Inf pass through as computed.
+
+        Args:
+            batch: an array ``[N, ...]``; of a file with several inputs, arrays by name.
+
+        Returns:
+            an array ``[N, ...]``; of a file with several outputs, arrays by name.
 
         Raises:
-            InvalidInputError: wrong shape or dtype; names expected and given.
+            InvalidInputError: wrong names, shapes or dtypes; says what was expected and given, or
+                values that the network refuses.
         """
-        checked = np.ascontiguousarray(check_batch(batch, self.input_shape, self._dtype))
-        logits: NDArray[Any] = self._at(checked.shape)(checked, share_inputs=True)[0]
-        return logits
+        fed = self._fed(batch)
+        compiled = self._at(tuple(x.shape for x in fed))
+        try:
+            found = compiled(fed, share_inputs=True)
+        except RuntimeError as error:
+            shapes = ", ".join(str(list(x.shape)) for x in fed)
+            raise InvalidInputError(
+                f"{self.path} cannot run inputs {shapes}: {_reason(error)}. Give values and sizes "
+                "that the network was built for."
+            ) from error
+        return by_name(self._outputs, [found[i] for i in range(len(self._outputs))])
 
-    def inner(self, batch: NDArray[Any]) -> tuple[Inner, ...] | None:
+    def _fed(self, batch: Arrays) -> list[NDArray[Any]]:
+        """The inputs in order, checked."""
+        declared = {
+            name: (_axes(port), np.dtype(port.get_element_type().to_dtype()))
+            for name, port in self._inputs.items()
+        }
+        found = check_inputs(self.path, batch, declared).values()
+        return [np.asarray(x, order="C") for x in found]
+
+    def inner(self, batch: Arrays) -> tuple[Inner, ...] | None:
         """Quantized activations in order of execution: what each ``QuantizeLinear`` gives.
 
         None for a file in OpenVINO's own format, which has none. Handing a tensor out keeps it
@@ -101,31 +135,31 @@ class OpenVino(Runtime):
         """
         if self.path.suffix == _OWN:
             return None
-        checked = np.ascontiguousarray(check_batch(batch, self.input_shape, self._dtype))
+        fed = self._fed(batch)
         model, taps = self._tapped
-        model.reshape(checked.shape)
-        values = _compile(self.path, model, self.options)(checked)
+        _reshape(model, tuple(x.shape for x in fed))
+        values = _compile(self.path, model, self.options)(fed)
         return tuple(
             Inner(values[tap.name].astype(np.int32), tap.scale, tap.zero_point) for tap in taps
         )
 
     def _of_one(self) -> ov.CompiledModel:
         """Compiled for one sample, or for any where more than the batch is left open."""
-        batch, *sizes = self.input_shape or (1,)
-        if None in sizes:
+        shapes = [_axes(port) for port in self._model.inputs]
+        if any(None in shape[1:] for shape in shapes):
             return _compile(self.path, self._model, self.options)
-        return self._at(tuple(int(size or 1) for size in (batch, *sizes)))
+        return self._at(tuple(tuple(int(size or 1) for size in shape) for shape in shapes))
 
-    def _at(self, shape: tuple[int, ...]) -> ov.CompiledModel:
-        """The model compiled for this shape of batch; the last few are kept."""
-        if shape not in self._compiled:
+    def _at(self, shapes: _Shapes) -> ov.CompiledModel:
+        """The model compiled for these shapes of a batch; the last few are kept."""
+        if shapes not in self._compiled:
             model = self._model.clone()
             with _our_errors(self.path):
-                model.reshape(shape)
+                _reshape(model, shapes)
             while len(self._compiled) >= _KEPT:
                 del self._compiled[next(iter(self._compiled))]
-            self._compiled[shape] = _compile(self.path, model, self.options)
-        return self._compiled[shape]
+            self._compiled[shapes] = _compile(self.path, model, self.options)
+        return self._compiled[shapes]
 
     @cached_property
     def _tapped(self) -> tuple[ov.Model, tuple[Tap, ...]]:
@@ -136,7 +170,7 @@ class OpenVino(Runtime):
         """Layers that really execute, with the precision they compute in: ``Convolution u8``."""
         return Counter(_executed(self._first))
 
-    def spent(self, batch: NDArray[Any], runs: int = 30) -> dict[str, float]:
+    def spent(self, batch: Arrays, runs: int = 30) -> dict[str, float]:
         """Milliseconds of each kind of layer by kernel, longest first, as the plugin counts them.
 
         ``{"Convolution brgconv_avx512_f32": 1.72, ...}``: medians over ``runs`` calls, summed over
@@ -144,14 +178,14 @@ class OpenVino(Runtime):
 
         Raises: as ``run``.
         """
-        checked = np.ascontiguousarray(check_batch(batch, self.input_shape, self._dtype))
+        fed = self._fed(batch)
         model = self._model.clone()
         with _our_errors(self.path):
-            model.reshape(checked.shape)
+            _reshape(model, tuple(x.shape for x in fed))
         counted = _compile(self.path, model, self.options, PERF_COUNT=True).create_infer_request()
         times: dict[tuple[str, str], list[float]] = defaultdict(list)
         for call in range(_WARMUP + runs):
-            counted.infer([checked])
+            counted.infer(fed)
             for layer in counted.profiling_info if call >= _WARMUP else ():
                 kind = f"{layer.node_type} {layer.exec_type}"
                 times[layer.node_name, kind].append(layer.real_time.total_seconds() * 1e3)
@@ -163,7 +197,8 @@ class OpenVino(Runtime):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a batch, as the file declares it."""
-        return self._dtype
+        found: np.dtype[Any] = np.dtype(self._only.get_element_type().to_dtype())
+        return found
 
     @property
     def version(self) -> str:
@@ -173,8 +208,44 @@ class OpenVino(Runtime):
     @property
     def input_shape(self) -> tuple[Axis, ...]:
         """Shape the file declares; open axes are None."""
-        shape = self._model.input(0).get_partial_shape()
-        return tuple(None if axis.is_dynamic else axis.get_length() for axis in shape)
+        return _axes(self._only)
+
+    @property
+    def inputs(self) -> dict[str, tuple[Axis, ...]]:
+        """Shapes of all inputs, by name."""
+        return {name: _axes(port) for name, port in self._inputs.items()}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return self._outputs
+
+    @property
+    def _only(self) -> Any:
+        if len(self._inputs) > 1:
+            raise UnsupportedError(
+                f"{self.path} takes {', '.join(self._inputs)}: one input was expected. Give a file "
+                "with one input, or run this one with a dict of arrays."
+            )
+        return self._model.input(0)
+
+
+def _names(ports: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(
+        port.get_any_name() if port.get_names() else f"unnamed_{i}" for i, port in enumerate(ports)
+    )
+
+
+def _axes(port: Any) -> tuple[Axis, ...]:
+    """Declared shape of an input; open axes are None."""
+    return tuple(
+        None if axis.is_dynamic else axis.get_length() for axis in port.get_partial_shape()
+    )
+
+
+def _reshape(model: ov.Model, shapes: _Shapes) -> None:
+    """Fix the shapes of all inputs, in order."""
+    model.reshape(dict(zip(model.inputs, map(list, shapes), strict=True)))
 
 
 def _executed(compiled: ov.CompiledModel) -> Iterator[str]:
@@ -265,17 +336,6 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     return (told or lines or [type(error).__name__])[-1].removeprefix("-- ").rstrip(".")
-
-
-def _check_interface(path: Path, model: ov.Model) -> None:
-    inputs, outputs = (
-        [port.get_any_name() if port.get_names() else "unnamed" for port in ports]
-        for ports in (model.inputs, model.outputs)
-    )
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise UnsupportedError(
-            f"{path} has inputs {inputs} and outputs {outputs}; one of each is supported"
-        )
 
 
 def _version() -> str:

@@ -39,7 +39,7 @@ def executed(program: bytes) -> Iterator[str]:
     Where a node takes another type than it gives, both: ``Convert fp32 to qint8``.
     """
     whole = deserialize_pte_binary(program).program
-    plan = whole.execution_plan[0]
+    plan = next(one for one in whole.execution_plan if one.name == "forward")
     for chain in plan.chains:
         for instruction in chain.instructions or ():
             call: Any = instruction.instr_args

@@ -68,7 +68,10 @@ DATA = {
         [{"x": X}],
         r"Sequential\.forward\(input\) does not take x: .*Name the inputs",
     ),
-    "unequal": ({"input": X, "y": X[:2]}, "unequal numbers of samples: input 4, y 2"),
+    "unequal": (
+        {"input": X, "y": X[:2]},
+        r"different numbers of samples: input \[4, .*\], y \[2, ",
+    ),
     "one-axis": (torch.randn(8), "needs a batch and more axes"),
 }
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qutils import calibration
 from qutils.calibration import Observation, calibrate, observe
 from qutils.errors import InvalidInputError
+from qutils.graph.batches import CHUNK
 from qutils.observers import OBSERVERS
 from qutils.schemes import Recipe, Scheme
 from tests.unit.graph.networks import NETWORKS, observed
@@ -111,7 +111,7 @@ def test_simulated_models_are_independent_of_each_other(kept, x):
     assert_same(second, kept.simulate(Recipe()))
 
 
-def in_batches(x: Tensor, size: int = calibration.CHUNK):
+def in_batches(x: Tensor, size: int = CHUNK):
     return [x[i : i + size] for i in range(0, len(x), size)]
 
 
@@ -122,7 +122,7 @@ def in_batches(x: Tensor, size: int = calibration.CHUNK):
         lambda x: (batch for batch in in_batches(x)),
         lambda x: [(batch, torch.zeros(len(batch))) for batch in in_batches(x)],
         lambda x: [[batch, None] for batch in in_batches(x)],
-        lambda x: torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x), calibration.CHUNK),
+        lambda x: torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x), CHUNK),
         lambda x: [x[:0], *in_batches(x), x[:0]],
     ],
     ids=["list", "generator", "pairs", "lists", "data-loader", "with-empty-batches"],

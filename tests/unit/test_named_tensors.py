@@ -9,14 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qutils.bench import latency
 from qutils.calibration import calibrate, observe
 from qutils.checkpoint import load as load_checkpoint
 from qutils.checkpoint import save
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.export import export
+from qutils.graph.signature import arrays_of
 from qutils.integer import IntegerReference
 from qutils.ptq import bias_correction
-from qutils.runtimes import load
+from qutils.runtimes import RUNTIMES, load
 from qutils.schemes import Recipe
 
 
@@ -171,20 +173,47 @@ def test_a_runtime_names_what_it_takes(tmp_path):
         runtime.run({"ids": data["ids"].int().numpy(), "mask": data["mask"].numpy()})
 
 
-@pytest.mark.parametrize("target", ["openvino", "litert", "executorch", "inductor", "tensorrt"])
-def test_targets_of_one_tensor_refuse_several_before_writing(target, tmp_path):
+SUFFIXES = {"openvino": "onnx", "litert": "tflite", "executorch": "pte", "inductor": "pt2"}
+
+
+@pytest.mark.parametrize("target", SUFFIXES)
+def test_other_runtimes_take_several_tensors_too(target, tmp_path):
+    if not RUNTIMES[target].installed:
+        pytest.skip(f"{target} is not installed")
     model, data = made("fusion")
     sim = calibrate(model, data, target=target)
-    suffix = {
-        "openvino": "onnx",
-        "litert": "tflite",
-        "executorch": "pte",
-        "inductor": "pt2",
-        "tensorrt": "onnx",
-    }
-    path = tmp_path / f"net.{suffix[target]}"
-    with pytest.raises(UnsupportedError, match="Expected a network that maps one tensor of floats"):
-        export(sim, path)
+    runtime = load(export(sim, tmp_path / f"net.{SUFFIXES[target]}"), target)
+    few = {key: value[:5] for key, value in data.items()}
+    simulated, got = sim(few), runtime.run(arrays_of(few))
+    assert set(runtime.inputs) == set(data)
+    assert tuple(got) == tuple(simulated)
+    for key, values in got.items():
+        assert sqnr(simulated[key].detach(), torch.from_numpy(values)) > 60
+    with pytest.raises(InvalidInputError, match="takes extra, image, got extra. Give the named"):
+        runtime.run({"extra": few["extra"].numpy()})
+
+
+def test_token_ids_on_a_phone(tmp_path):
+    if not RUNTIMES["executorch"].installed:
+        pytest.skip("executorch is not installed")
+    model, data = made("reader")
+    sim = calibrate(model, data, target="executorch")
+    got = load(export(sim, tmp_path / "net.pte"), "executorch").run(arrays_of(data))
+    assert sqnr(sim(data)["score"].detach(), torch.from_numpy(got["score"])) > 60
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "message"),
+    [
+        ("tensorrt", "fusion", "Expected a network that maps one tensor of floats to one tensor"),
+        ("litert", "reader", r"Expected inputs of floats, got ids \[N, 6\] int64, mask"),
+    ],
+)
+def test_what_a_target_cannot_take_is_refused_before_writing(target, name, message, tmp_path):
+    model, data = made(name)
+    sim = calibrate(model, data, target=target)
+    with pytest.raises(UnsupportedError, match=message):
+        export(sim, tmp_path / f"net.{'onnx' if target == 'tensorrt' else 'tflite'}")
     assert not list(tmp_path.iterdir())
 
 
@@ -243,3 +272,12 @@ def test_a_mask_of_booleans_and_an_input_called_x(tmp_path):
     assert sqnr(sim(**data).detach(), torch.from_numpy(got)) > 60
     with pytest.raises(InvalidInputError, match="one batch and keep besides. Give all inputs by"):
         sim(data["x"], keep=data["keep"])
+
+
+def test_latency_of_several_inputs(tmp_path):
+    model, data = made("reader")
+    path = export(calibrate(model, data), tmp_path / "net.onnx")
+    found = latency(path, {key: value[:3].numpy() for key, value in data.items()}, repeats=5)
+    assert found.batch == 3
+    with pytest.raises(UnsupportedError, match="takes ids, mask: one input was expected. Give a"):
+        latency(path, 3, repeats=5)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import qutils as q
+from qutils.analysis import delivery
 from qutils.files import ROOT
 
 
@@ -68,7 +69,7 @@ def test_packages_that_share_a_functions_name_serve_as_both(first):
 
 
 def test_package_export_has_the_signature_of_the_function():
-    assert inspect.signature(q.export) == inspect.signature(q.export.export)
+    assert inspect.signature(q.export) == inspect.signature(delivery.export)
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from qutils.graph.inputs import BATCH
 from qutils.onnx_import.call import Call, Made, made
-from qutils.onnx_import.values import PROBES, Batch, Size, Value, spoken
+from qutils.onnx_import.values import Batch, Size, Value, probes, spoken
 
 
 def reshape(call: Call) -> Made:
@@ -44,7 +45,7 @@ def _opened(call: Call, wanted: list[Size], source: tuple[Size, ...]) -> list[Si
         return wanted
     batch: Batch = source[axis]  # type: ignore[assignment]
     inner = [size for i, size in enumerate(source) if i != axis]
-    if batch.offset or any(isinstance(size, Batch) for size in inner):
+    if batch.offset or batch.others or any(isinstance(size, Batch) for size in inner):
         return wanted
     each = batch.factor * math.prod(inner)  # type: ignore[arg-type]
     fixed = call.fixed_batch
@@ -89,7 +90,7 @@ def _resolved(call: Call, wanted: list[Size], source: Sequence[Size]) -> list[Si
             sizes[sizes.index(-1)] = whole // rest if rest else 0
         if math.prod(sizes) != whole:
             raise call.refuse(
-                f"{spoken(source)} does not fit into {sizes} for a batch of {PROBES[index]}. "
+                f"{spoken(source)} does not fit into {sizes} for {_said(probes()[index])}. "
                 "Export the model with an open batch axis"
             )
         columns.append(sizes)
@@ -99,7 +100,13 @@ def _resolved(call: Call, wanted: list[Size], source: Sequence[Size]) -> list[Si
 
 
 def _at(size: Size, probe: int) -> int:
-    return size.factor * PROBES[probe] + size.offset if isinstance(size, Batch) else size
+    return int(size.at(probes()[probe])) if isinstance(size, Batch) else size
+
+
+def _said(sizes: Mapping[str, int]) -> str:
+    """``a batch of 2``, or the sizes of all open axes."""
+    others = [f"{name} {size}" for name, size in sizes.items() if name != BATCH]
+    return ", ".join([f"a batch of {sizes[BATCH]}", *others])
 
 
 def _is_flatten(source: Sequence[Size], result: Sequence[Size]) -> bool:

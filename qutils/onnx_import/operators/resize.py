@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qutils.graph.inputs import BATCH
 from qutils.onnx_import.call import Call, Converter, Made, made
-from qutils.onnx_import.values import Batch, Value
+from qutils.onnx_import.values import Batch, Value, probes
 
 _MODES = {"nearest": ("nearest",) * 3, "linear": ("linear", "bilinear", "trilinear")}
 
@@ -29,6 +30,7 @@ class Axis:
     before: int
     after: int
     scale: float
+    open: bool = False  # of any size: the others are those of the first probe
 
 
 def _resize(call: Call) -> Made | Value:
@@ -71,6 +73,9 @@ def _axes(call: Call) -> list[Axis]:
     found = []
     for i, place in enumerate(places):
         before = call.x.shape[place]
+        if isinstance(before, Batch) and BATCH not in before.names:
+            found.append(_open_axis(call, place, before, (scales or sizes or [before])[i], scales))
+            continue
         if isinstance(before, Batch):
             if (sizes and sizes[i] not in (before, call.fixed_batch)) or (
                 scales and scales[i] != 1
@@ -83,6 +88,27 @@ def _axes(call: Call) -> list[Axis]:
             (after,) = call.settled([sizes[i]]) if sizes else (before,)
             found.append(Axis(place, before, after, after / before))
     return found
+
+
+def _open_axis(
+    call: Call, place: int, before: Batch, given: Any, scales: list[float] | None
+) -> Axis:
+    """An axis of any size, which is resized by one factor."""
+    sides = [int(before.at(at)) for at in probes()]
+    if scales is None:
+        ends = [int(given.at(at)) if isinstance(given, Batch) else given for at in probes()]
+        scale = ends[0] / sides[0]
+    else:
+        scale = given
+        ends = [math.floor(side * scale + 1e-9) for side in sides]
+    if any(end != math.floor(side * scale) for side, end in zip(sides, ends, strict=True)):
+        raise call.refuse("it resizes an open axis to a size that is no multiple of it")
+    return Axis(place, sides[0], ends[0], scale, open=True)
+
+
+def _require_fixed(call: Call, axes: Sequence[Axis]) -> None:
+    if any(axis.open for axis in axes):
+        raise call.refuse("it resizes an open axis in a way that PyTorch has for fixed sizes only")
 
 
 def _scales(call: Call) -> list[float] | None:
@@ -98,8 +124,12 @@ def _in_space(call: Call, axes: Sequence[Axis]) -> list[Axis] | None:
     if not 3 <= call.x.ndim <= 5 or any(axis.place < 2 for axis in axes):
         return None
     known = {axis.place: axis for axis in axes}
-    sides = call.sides()
-    return [known.get(i + 2, Axis(i + 2, side, side, 1.0)) for i, side in enumerate(sides)]
+    found = []
+    for place, size in enumerate(call.x.shape[2:], 2):
+        side = int(size.at(probes()[0])) if isinstance(size, Batch) else size
+        unchanged = Axis(place, side, side, 1.0, open=isinstance(size, Batch))
+        found.append(known.get(place, unchanged))
+    return found
 
 
 def _interpolation(call: Call, space: Sequence[Axis], mode: str, align: bool | None) -> Made:
@@ -109,7 +139,8 @@ def _interpolation(call: Call, space: Sequence[Axis], mode: str, align: bool | N
         settings["align_corners"] = align
     factors = [axis.scale for axis in space]
     alike = all(axis.after == math.floor(axis.before * axis.scale) for axis in space)
-    if _scales(call) is not None and alike:
+    by_factor = _scales(call) is not None or any(axis.open for axis in space)
+    if by_factor and alike:
         return made(F.interpolate, call.x, **settings, scale_factor=factors)
     return made(F.interpolate, call.x, **settings, size=[axis.after for axis in space])
 
@@ -124,6 +155,7 @@ def _nearest(call: Call, axes: list[Axis], coordinates: str, rounding: str) -> M
         ):
             if all(picks[axis.place] == _places(axis, *rule) for axis in axes):
                 return _interpolation(call, space, mode, None)
+    _require_fixed(call, axes)
     kept = [call.keep(f"places{axis}", torch.tensor(index)) for axis, index in picks.items()]
     return made(_picked, call.x, *kept, axes=list(picks))
 
@@ -179,6 +211,7 @@ def _mixed(call: Call, axes: list[Axis], mode: str, coordinates: str) -> Made:
             return _interpolation(call, space, _MODES["linear"][len(space) - 1], align)
         if len(space) == 2 and math.isclose(slope, -0.75):
             return _interpolation(call, space, "bicubic", align)
+    _require_fixed(call, axes)
     matrices = [
         call.keep(f"shares{a.place}", _matrix(a, mode, coordinates, slope, outside)) for a in axes
     ]

@@ -110,13 +110,15 @@ def test_what_does_not_fit_is_refused(words, message, texts, quantize):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"a": np.zeros((3, 2)), "b": np.zeros((2, 2))}, r"different lengths.*a \[3, 2\], b \[2"),
-        ({"a": np.zeros((0, 2)), "b": np.zeros((0, 2))}, "or empty ones"),
-        ({"a": np.zeros((3, 2)), "b": np.array(1.0)}, r"b \[\]"),
+        (
+            {"a": np.zeros((3, 2)), "b": np.zeros((2, 2))},
+            r"data.npz: Inputs of one batch hold different .*: a \[3, 2\], b \[2, 2\]. Give as",
+        ),
+        ({"a": np.zeros((0, 2)), "b": np.zeros((0, 2))}, r"empty arrays: a \[0, 2\], b \[0, 2\]"),
         ({"a": np.full((3, 2), np.nan), "b": np.zeros((3, 2))}, "NaN or Inf in 'a'"),
         ({"a": np.array(["x", "y"]), "b": np.zeros(2)}, "in 'a'. Give floats, integers or bool"),
     ],
-    ids=["unequal", "empty", "number", "nan", "text"],
+    ids=["unequal", "empty", "nan", "text"],
 )
 def test_arrays_that_are_no_samples(arrays, message):
     with pytest.raises(InvalidInputError, match=message):
@@ -129,3 +131,60 @@ def test_samples_are_cut_like_one_tensor():
     assert len(samples[:3]) == 3
     assert samples[torch.tensor([5, 7])].tensors["a"].tolist() == [5, 7]
     assert [len(batch["a"]) for batch in samples] == [64, 36]
+
+
+STEPS = """
+import torch
+from torch import nn
+
+class Step(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.see, self.cell, self.out = nn.Linear(8, 8), nn.LSTMCell(8, 6), nn.Linear(6, 2)
+
+    def forward(self, x, state, rate):
+        h, c = self.cell(self.see(x).relu() * (rate / 16000), (state[0], state[1]))
+        return {"score": self.out(h), "state": torch.stack([h, c])}
+"""
+
+
+def test_a_state_beside_a_scalar_and_an_axis_of_any_length(texts, quantize):
+    (texts / "steps.py").write_text(STEPS)
+    random = np.random.default_rng(0)
+    np.savez(
+        "steps.npz",
+        x=random.normal(size=(50, 8)),
+        state=random.normal(size=(2, 50, 6)),
+        rate=np.array(16000),
+    )
+    result = quantize("steps.py:Step", "step.onnx", "--data", "steps.npz")
+    assert result.exit_code == 0, result.output
+    assert "(50 inputs, 10 of them held back to score); x [N, 8], state [2, N, 6], rate []" in (
+        result.stdout
+    )
+    assert "The file computes what was simulated" in result.stdout
+    axes = [word for name in ("ids", "mask") for word in ("--dynamic", f"{name}:1=words")]
+    result = quantize("readers.py:Reader", "net.onnx", "--data", "two.npz", *axes)
+    assert result.exit_code == 0, result.output
+    assert runtimes.load("net.onnx").inputs == {"ids": ("N", "words"), "mask": ("N", "words")}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (
+            "ids=1",
+            "Expected --dynamic INPUT:AXIS=NAME, got 'ids=1'. Name the input, count",
+        ),
+        (
+            "idz:1=words",
+            "dynamic names the input 'idz'; the inputs are ids, mask. Correct",
+        ),
+    ],
+)
+def test_axes_that_are_not_named_so(word, message, texts, quantize):
+    result = quantize("readers.py:Reader", "net.onnx", "--data", "two.npz", "--dynamic", word)
+    assert result.exit_code in (1, 2)
+    assert message in " ".join(result.output.split())
+    assert not Path("net.onnx").exists()

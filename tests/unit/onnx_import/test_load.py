@@ -14,6 +14,7 @@ from onnx import helper
 from torch import nn
 
 import qutils as q
+from qutils.export import export_float
 from qutils.graph import capture
 from qutils.onnx_import import import_onnx, load_onnx
 from qutils.runtimes.onnxruntime import optimized_ops
@@ -223,3 +224,108 @@ def test_a_number_added_to_one_output_is_the_bias(tmp_path):
     file = save(tmp_path / "m.onnx", nodes, tensors, shape=("n", 6))
     x = torch.randn(4, 6)
     torch.testing.assert_close(load_onnx(file)(x), x @ torch.from_numpy(normal(6, 1)) + 0.5)
+
+
+class Step(nn.Module):
+    """Samples, a state ``[2, N, C]`` and a sample rate in; a score and the next state out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.see, self.cell, self.out = nn.Linear(8, 8), nn.LSTMCell(8, 6), nn.Linear(6, 1)
+
+    def forward(self, x, state, rate):
+        h, c = self.cell(self.see(x).relu() * (rate / 16000), (state[0], state[1]))
+        return {"speech": torch.sigmoid(self.out(h)), "next": torch.stack([h, c])}
+
+
+def test_states_and_scalars_are_imported(tmp_path):
+    torch.manual_seed(0)
+    x = {"x": torch.randn(4, 8), "state": torch.randn(2, 4, 6), "rate": torch.tensor(8000)}
+    captured = capture(Step().eval(), x)
+    path = export_float(captured.module, captured.signature, tmp_path / "step.onnx")
+    for example in (None, x):
+        imported = import_onnx(path, example)
+        found = [(one.shape, one.batch_axis) for one in imported.inputs]
+        assert found == [((8,), 0), ((2, 6), 1), ((), None)]
+    sim = q.calibrate(imported.module, x)
+    runtime = q.runtimes.load(q.export(sim, tmp_path / "int8.onnx"))
+    assert runtime.inputs == {"x": ("N", 8), "state": (2, "N", 6), "rate": ()}
+    got = runtime.run({name: value.numpy() for name, value in x.items()})
+    assert np.abs(got["speech"] - captured.module(*x.values())[0].detach().numpy()).max() < 0.02
+
+
+class Scorer(nn.Module):
+    """Words and their places under a mask: the length is in a table, a count and a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(20, 8), nn.Embedding(12, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, ids, mask):
+        x = self.words(ids) + self.places(torch.arange(ids.shape[1]))
+        share = (x @ x.transpose(1, 2)).masked_fill(mask[:, None] == 0, -1e4).softmax(-1)
+        return self.head(share @ x).flatten(1).view(ids.shape[0], ids.shape[1], 3)
+
+
+class Pyramid(nn.Module):
+    """Two scales joined, flattened: the size is in a resize, a reshape and a slice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1)
+        self.c = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x):
+        y = self.a(x).relu()
+        z = nn.functional.interpolate(self.b(y).relu(), size=y.shape[2:], mode="nearest")
+        return self.c(torch.cat([y, z], 1)[:, 4:12]).flatten(2).permute(0, 2, 1)
+
+
+def texts(n: int, length: int) -> dict[str, torch.Tensor]:
+    mask = (torch.arange(length) < torch.randint(2, length + 1, (n, 1))).float()
+    return {"ids": torch.randint(0, 20, (n, length)), "mask": mask}
+
+
+ANY_SIZE = {
+    "texts": (Scorer, texts(4, 7), texts(2, 11), {"ids": {1: "words"}, "mask": {1: "words"}}),
+    "images": (
+        Pyramid,
+        {"x": torch.randn(4, 3, 32, 32)},
+        {"x": torch.randn(2, 3, 64, 40)},
+        {"x": {2: "height", 3: "width"}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "dynamo"), [("texts", True), ("images", False)])
+def test_axes_stay_open_where_they_are_named(kind, dynamo, tmp_path):
+    torch.manual_seed(0)
+    make, example, other, dynamic = ANY_SIZE[kind]
+    net, path = make().eval(), tmp_path / "net.onnx"
+    axes = {name: {0: "n", **names} for name, names in dynamic.items()}
+    open_axes = {"dynamic_axes": axes}
+    if dynamo:
+        sizes = {n: dict.fromkeys(a, torch.export.Dim.DYNAMIC) for n, a in axes.items()}
+        open_axes = {"dynamic_shapes": sizes}
+    options = {"input_names": list(example), "verbose": False, "dynamo": dynamo, **open_axes}
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, tuple(example.values()), path, **options)
+    imported = import_onnx(path, example, dynamic=dynamic)
+    assert imported.inputs[0].open_axes == next(iter(dynamic.values()))
+    sim = q.calibrate(imported.module, example, dynamic=dynamic)
+    runtime = q.runtimes.load(q.export(sim, tmp_path / "int8.onnx"))
+    got = runtime.run({name: x.numpy() for name, x in other.items()})
+    wanted = net(**other).detach().numpy()
+    assert got.shape == wanted.shape
+    assert np.square(got - wanted).sum() < 1e-2 * np.square(wanted).sum()  # 20 dB
+
+
+def test_axes_that_a_file_fixes_or_that_nothing_shows_are_not_opened(tmp_path):
+    x = torch.randn(4, 3, 8, 8)
+    path = write(small_network(), tmp_path / "net.onnx", "torchscript")
+    with pytest.raises(q.InvalidInputError, match="opens axis 2 of x, which .*net.onnx fixes at 8"):
+        import_onnx(path, x, dynamic={"x": {2: "height"}})
+    with pytest.raises(q.InvalidInputError, match="whose sizes an example shows. Give one: load_"):
+        import_onnx(path, dynamic={"x": {2: "height"}})

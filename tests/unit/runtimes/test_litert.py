@@ -215,14 +215,17 @@ def test_a_setting_without_kernel_is_explained(tmp_path):
         LiteRT.load(path)
 
 
-def test_two_inputs_are_refused(tmp_path):
+def test_two_inputs_go_by_name(tmp_path):
     flat = FlatModel()
     a, b, y = (flat.tensor((1, 4), "float32", name=name) for name in "aby")
     flat.operator("ADD", (a, b), y, "AddOptions")
     path = tmp_path / "m.tflite"
     path.write_bytes(flat.to_bytes([a, b], [y]))
-    with pytest.raises(UnsupportedError, match=r"inputs \['a', 'b'\]"):
-        LiteRT.load(path)
+    runtime = LiteRT.load(path)
+    one, two = np.ones((1, 4), np.float32), np.full((1, 4), 2, np.float32)
+    assert runtime.run({"b": two, "a": one}).tolist() == [[3] * 4]
+    with pytest.raises(UnsupportedError, match="m.tflite takes a, b: one input was expected. Give"):
+        runtime.input_shape  # noqa: B018
 
 
 def test_fixed_batch_size_is_explained(tmp_path):

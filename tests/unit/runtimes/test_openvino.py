@@ -317,11 +317,15 @@ def test_unknown_operator_is_named(tmp_path, save):
         OpenVino.load(path)
 
 
-def test_two_inputs_are_refused(tmp_path, save):
+def test_two_inputs_go_by_name(tmp_path, save):
     node = helper.make_node("Add", ["a", "b"], ["y"])
-    path = save(tmp_path / "m.onnx", [node], {"a": [1], "b": [1]}, ["y"])
-    with pytest.raises(UnsupportedError, match=r"inputs \['a', 'b'\]"):
-        OpenVino.load(path)
+    runtime = OpenVino.load(save(tmp_path / "m.onnx", [node], {"a": [1], "b": [1]}, ["y"]))
+    one, two = np.ones(1, np.float32), np.full(1, 2, np.float32)
+    assert runtime.run({"b": two, "a": one}).tolist() == [3]
+    with pytest.raises(InvalidInputError, match="m.onnx takes a, b, got one ndarray. Give a dict"):
+        runtime.run(one)
+    with pytest.raises(UnsupportedError, match="m.onnx takes a, b: one input was expected. Give"):
+        runtime.input_shape  # noqa: B018
 
 
 @pytest.mark.parametrize(
