@@ -17,10 +17,12 @@ from torch.fx import GraphModule, Node
 
 from qutils.convert import convert
 from qutils.export.forms import flatten_volumes
+from qutils.export.spelled_out import spell_out
 from qutils.export.tflite import Grid
-from qutils.export.tflite_layers import LAYERS, REAL_LAYERS, Emit
+from qutils.export.tflite_layers import LAYERS, Emit
 from qutils.export.tflite_moves import MOVES
 from qutils.export.tflite_picks import RESAMPLES
+from qutils.export.tflite_real import REAL_LAYERS
 from qutils.export.tflite_values import Value, Writer, unsupported
 from qutils.files import atomic_path
 from qutils.graph.nodes import argument, clip_range, is_float, made_by, op_name, outputs_of
@@ -55,7 +57,8 @@ def export_litert(sim: SimulatedModel, path: Path) -> Path:
     signature.require_floats()
     module = convert(sim)
     flatten_volumes(module)
-    data = to_tflite(module, signature, sim.placement.float_nodes)
+    made = spell_out(module, {*EMITTERS, *REAL_LAYERS, *RESAMPLES})
+    data = to_tflite(module, signature, {*sim.placement.float_nodes, *made})
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(data)
     return Path(path)

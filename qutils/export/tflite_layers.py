@@ -195,11 +195,15 @@ def max_pool(w: Writer, node: Node, grid: Grid | None) -> Value:
 
 
 def two_operands(w: Writer, node: Node, grid: Grid | None) -> Value:
-    """ADD, SUB, MUL or DIV, with broadcasting; what is stored is brought into the other's order."""
+    """ADD, SUB, MUL, DIV, POW, MAXIMUM or MINIMUM, with broadcasting.
+
+    What is stored is brought into the order of the other operand.
+    """
     if node.kwargs.get("alpha", 1) != 1 or node.kwargs.get("rounding_mode"):
         raise unsupported(node, f"not with {dict(node.kwargs)}")
     code = op_name(node).upper()
-    options = f"{code.capitalize()}Options"
+    both = code in ("MAXIMUM", "MINIMUM")
+    options = "MaximumMinimumOptions" if both else f"{code.capitalize()}Options"
     shape = w.shapes[node.name]
     computed = [w.read(a) for a in node.args[:2] if w.stored(a) is None]
     last = any(value.last for value in computed)
@@ -256,12 +260,6 @@ def leaky_relu(w: Writer, node: Node, grid: Grid | None) -> Value:
     return pointwise("LEAKY_RELU", "LeakyReluOptions", alpha=slope)(w, node, grid)
 
 
-def gelu(w: Writer, node: Node, grid: Grid | None) -> Value:
-    """GELU, exact or by the hyperbolic tangent."""
-    approximate = node.kwargs.get("approximate", "none") == "tanh"
-    return pointwise("GELU", "GeluOptions", approximate=approximate)(w, node, grid)
-
-
 def softmax(w: Writer, node: Node, grid: Grid | None) -> Value:
     """SOFTMAX or LOG_SOFTMAX, which the kernels compute along the axis that lies last."""
     x = w.read(node.args[0])
@@ -296,14 +294,4 @@ LAYERS: dict[str, Emit] = {
     "leaky_relu": leaky_relu,
     "softmax": softmax,
     "log_softmax": softmax,
-}
-#: Those that are written in float only.
-REAL_LAYERS: dict[str, Emit] = {
-    "sub": two_operands,
-    "div": two_operands,
-    "relu6": pointwise("RELU6"),
-    "tanh": pointwise("TANH"),
-    "exp": pointwise("EXP", "ExpOptions"),
-    "gelu": gelu,
-    "hardswish": pointwise("HARD_SWISH", "HardSwishOptions"),
 }

@@ -40,12 +40,23 @@ def permute(w: Writer, node: Node, grid: Grid | None) -> Value:
 
 
 def expand(w: Writer, node: Node, grid: Grid | None) -> Value:
-    """Nothing: sums and products read the smaller tensor, and broadcast it themselves."""
-    x = w.read(node.args[0])
-    readers = _readers(node)
-    if x.shape != w.shapes[node.name] and any(op_name(n) not in ("add", "mul") for n in readers):
-        raise unsupported(node, "only sums and products read an expanded tensor")
+    """Nothing for arithmetic, which broadcasts by itself; GATHER for other readers."""
+    x, shape = w.read(node.args[0]), w.shapes[node.name]
+    if x.shape == shape or all(op_name(reader) in _BROADCASTS for reader in _readers(node)):
+        return x
+    if len(x.shape) != len(shape) or x.shape[0] != shape[0]:
+        raise unsupported(node, "it repeats the batch, or adds an axis in front of it")
+    x = w.arranged(x, last=False)
+    for axis, size in enumerate(shape):
+        if x.shape[axis] != size:
+            made = (*x.shape[:axis], size, *x.shape[axis + 1 :])
+            inputs = (x.tensor, w.flat.integers([0] * size))
+            x = w.emit("GATHER", inputs, made, x.grid, "GatherOptions", axis=axis)
     return x
+
+
+#: Operators that read a smaller tensor as if it were expanded.
+_BROADCASTS = ("add", "sub", "mul", "div", "pow", "maximum", "minimum")
 
 
 def _readers(node: Node) -> list[Node]:

@@ -52,7 +52,7 @@ def spatial(node: Node) -> tuple[int, ...] | None:
 def pick(module: GraphModule, before: Node, source: Node, picks: Sequence[Sequence[int]]) -> Node:
     """Return a node ``[N, C, ...]`` that takes ``picks[i]`` along axis ``2 + i`` of ``source``."""
     for axis, indices in enumerate(picks, start=2):
-        source = _along(module, before, source, axis, list(indices))
+        source = along(module, before, source, axis, list(indices))
     return source
 
 
@@ -100,7 +100,8 @@ def _factor(indices: Sequence[int], size: int) -> int | None:
     return factor if list(indices) == [i // factor for i in range(factor * size)] else None
 
 
-def _along(module: GraphModule, before: Node, source: Node, axis: int, indices: list[int]) -> Node:
+def along(module: GraphModule, before: Node, source: Node, axis: int, indices: list[int]) -> Node:
+    """Return a node that takes ``indices`` along one axis: a slice where they are evenly spaced."""
     size = source.meta["val"].shape[axis]
     if indices == list(range(size)):
         return source

@@ -10,6 +10,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from qutils.graph.activations import rewrite_activations
 from qutils.graph.einsums import rewrite_einsums
+from qutils.graph.moves import rewrite_moves
 from qutils.graph.nodes import argument, clip_range, insert, is_float, op_name
 from qutils.graph.pads import rewrite_pads
 from qutils.graph.picks import rewrite_picks
@@ -26,6 +27,7 @@ def rewrite(module: GraphModule) -> None:
     """Apply every rewrite to ``module``, in place (it is the capture's own copy)."""
     rewrite_activations(module)
     rewrite_einsums(module)
+    rewrite_moves(module)
     rewrite_picks(module)
     rewrite_pools(module)
     rewrite_transposed(module)

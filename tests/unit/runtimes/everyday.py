@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import torch
@@ -14,8 +14,15 @@ Function = Callable[[Tensor], Tensor]
 SHAPE = (4, 6, 8)
 
 
+_STORED = {
+    shape: torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
+    for shape in ((4,), (8,), (4, 1, 1))
+}
+
+
 def _fixed(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
+    """Values that a capture reads as stored ones."""
+    return _STORED[shape]
 
 
 def _attention(x: Tensor) -> Tensor:
@@ -25,7 +32,7 @@ def _attention(x: Tensor) -> Tensor:
 def _recurrent(layer: nn.Module) -> Function:
     for number, parameter in enumerate(layer.parameters()):
         with torch.no_grad():
-            parameter.copy_(_fixed(*parameter.shape) / (3 + number))
+            parameter.fill_(0.1 + 0.05 * number)
     return lambda x: layer(x.flatten(1, 2))[0]
 
 
@@ -103,13 +110,45 @@ EVERYDAY: dict[str, Function] = {
 }
 
 
-class One(nn.Module):
-    """A 1x1 convolution and one operator on its result."""
+#: Operators that a backend cannot run, with what its message says of each.
+REFUSED: dict[str, dict[str, str]] = {
+    "litert": {
+        "einsum": "aten.einsum in module",
+        "where": "aten.where in module",
+        "unfold": "aten.im2col in module",
+        "lstm": "aten.zeros in module",
+        "gru": "aten.zeros in module",
+    }
+}
 
-    def __init__(self, name: str) -> None:
+
+class Applied(nn.Module):
+    """One operator as a module, so that a graph says which nodes it became."""
+
+    def __init__(self, function: Function) -> None:
         super().__init__()
-        self.layer = nn.Conv2d(4, 4, 1)
-        self.name = name
+        self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        return EVERYDAY[self.name](self.layer(x))
+        return self.function(x)
+
+
+class Everyday(nn.Module):
+    """A 1x1 convolution and operators on its result; their outputs in one row."""
+
+    def __init__(self, names: Collection[str] = EVERYDAY.keys()) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(4, 4, 1)
+        self.names = list(names)
+        self.operators = nn.ModuleList(Applied(EVERYDAY[name]) for name in self.names)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layer(x)
+        return torch.cat([operator(y).flatten(1) for operator in self.operators], 1)
+
+    @torch.no_grad()
+    def parts(self, row: Tensor) -> dict[str, Tensor]:
+        """What each operator contributes to a row ``[N, ...]``."""
+        y = self.layer(torch.zeros(1, *SHAPE))
+        sizes = [operator(y).numel() for operator in self.operators]
+        return dict(zip(self.names, row.split(sizes, 1), strict=True))
