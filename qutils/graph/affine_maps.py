@@ -17,7 +17,7 @@ from qutils.graph.nodes import argument, constant, is_settled, op_name
 from qutils.graph.parameters import bias_path, new_parameter, trains
 from qutils.graph.transposed import TRANSPOSED, by_output
 
-_MAPS = ("add", "sub", "mul", "div")
+_MAPS = ("add", "sub", "rsub", "mul", "div")
 
 
 def fold_affine_maps(module: GraphModule) -> int:
@@ -40,12 +40,13 @@ def _fold_one(module: GraphModule, node: Node) -> bool:
     if not isinstance(layer, Node) or not _is_layer(module, layer):
         return False
     value = _of_channels(module, layer, operand)
-    if value is None or node.kwargs.get("alpha", 1) != 1:
+    if value is None or node.kwargs.get("alpha", 1) != 1 or len(node.args) > 2:
         return False
     one, zero = torch.ones_like(value), torch.zeros_like(value)
     factor, offset = {
         "add": (one, value),
         "sub": (one, -value),
+        "rsub": (-one, value),
         "mul": (value, zero),
         "div": (1 / value, zero),
     }[op_name(node)]

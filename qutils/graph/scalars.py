@@ -26,6 +26,10 @@ def rewrite_scalars(module: GraphModule) -> None:
     """
     for node in list(module.graph.nodes):
         op = op_name(node)
+        if op == "rsub" and isinstance(node.args[1], int | float) and len(node.args) == 2:
+            number = stored(module, node, "number", torch.tensor(float(node.args[1])))
+            node.target, node.args, node.kwargs = _ATEN.sub.Tensor, (number, node.args[0]), {}
+            continue
         if op not in (*_SUMS, *_QUOTIENTS) or not is_float(node) or "rounding_mode" in node.kwargs:
             continue
         x, value = _operands(module, node)

@@ -34,6 +34,7 @@ MAPS = {
     "turned": lambda m, y: m.d + m.c * y,
     "normalized": lambda m, y: (y - m.d) / m.c,
     "numbers": lambda m, y: (y * 0.5 - 2) / 3,
+    "turned round": lambda m, y: 3 - y,
     "one value": lambda m, y: y * m.one + 1,
 }
 

@@ -141,7 +141,7 @@ NUMBERS = {
     "x - buffer": (lambda m, x: x - m.c, ["add"]),
     "x / buffer": (lambda m, x: x / m.c, ["mul"]),
     "x / parameter": (lambda m, x: x / m.w, ["div"]),
-    "2 - x": (lambda m, x: 2 - x, ["rsub"]),
+    "2 - x": (lambda m, x: 2 - x, ["sub"]),
     "x / 0": (lambda m, x: (x / 0).clamp(-1, 1), ["div", "clamp"]),
     "floor": (lambda m, x: torch.div(x, 2, rounding_mode="floor"), ["div"]),
 }
