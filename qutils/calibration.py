@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from qutils.affine import qparams
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement, Site, Target, capture, place, target
 from qutils.graph.axes import Dynamic
-from qutils.graph.batches import inputs_of, opened
+from qutils.graph.batches import CHUNK, inputs_of, opened
 from qutils.graph.lookups import outside
 from qutils.graph.nodes import layer_of, op_name, stored
 from qutils.graph.pair_sums import settled
@@ -74,13 +74,24 @@ class Observation:
         watcher = _Watcher(self.captured, self.placement, statistics)
         pictures, kept, signature = self.pictures, self.samples, self.captured.signature
         with tqdm(desc="calibration", unit=" pictures", disable=not progress) as bar:
-            for batch in inputs_of(batches):
+            for batch in inputs_of(self._split(batches)):
                 given = signature.arguments(batch)
                 watcher.run(*given)
                 kept = _few(signature, batch, given) if kept is None else kept
                 pictures += signature.samples(given)
                 bar.update(signature.samples(given))
         return replace(self, statistics=statistics, pictures=pictures, samples=kept)
+
+    def _split(self, batches: Any) -> Any:
+        """All samples by input name as batches; other batches as they are."""
+        if not isinstance(batches, Mapping):
+            return batches
+        layout, signature = self.captured.signature.layout, self.captured.signature
+        whole = signature.samples(signature.arguments(batches))
+        return (
+            layout.part(batches, start, min(start + CHUNK, whole))
+            for start in range(0, whole, CHUNK)
+        )
 
     def rows(self, site: Site, scheme: Scheme) -> Rows:
         """The values of a site: its kept statistic, or the weight itself."""

@@ -156,6 +156,8 @@ def _grid(node: Node) -> Grid:
 
 def _output(w: Writer, node: Any, name: str) -> int:
     """The last value in PyTorch's order, dequantized where it is integers."""
+    if not is_float(node):
+        raise unsupported(node, "an output of integers; return the floats it is computed from")
     value = w.arranged(w.read(node), last=False)
     if value.grid is not None:
         tensor = w.flat.tensor(value.shape, "float32", name=name, open_axis=0)

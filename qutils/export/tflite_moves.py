@@ -42,7 +42,7 @@ def permute(w: Writer, node: Node, grid: Grid | None) -> Value:
 def expand(w: Writer, node: Node, grid: Grid | None) -> Value:
     """Nothing for arithmetic, which broadcasts by itself; GATHER for other readers."""
     x, shape = w.read(node.args[0]), w.shapes[node.name]
-    if x.shape == shape or all(op_name(reader) in _BROADCASTS for reader in _readers(node)):
+    if x.shape == shape or all(_fills(w, reader, node) for reader in _readers(node)):
         return x
     if len(x.shape) != len(shape) or x.shape[0] != shape[0]:
         raise unsupported(node, "it repeats the batch, or adds an axis in front of it")
@@ -53,6 +53,22 @@ def expand(w: Writer, node: Node, grid: Grid | None) -> Value:
             inputs = (x.tensor, w.flat.integers([0] * size))
             x = w.emit("GATHER", inputs, made, x.grid, "GatherOptions", axis=axis)
     return x
+
+
+def _fills(w: Writer, reader: Node, node: Node) -> bool:
+    """Whether a reader gets its full shape from another operand than the expanded one."""
+    if op_name(reader) not in _BROADCASTS:
+        return False
+    others = [a for a in reader.args[:2] if isinstance(a, Node) and _made(a) is not node]
+    full = w.shapes[reader.name]
+    return any(op_name(_made(a)) != "expand" and w.shapes[a.name] == full for a in others)
+
+
+def _made(node: Node) -> Node:
+    """The node that computed a value, before its quantization."""
+    while "quantize_per" in op_name(node) and isinstance(node.args[0], Node):
+        node = node.args[0]
+    return node
 
 
 #: Operators that read a smaller tensor as if it were expanded.

@@ -107,7 +107,12 @@ def _with_number(module: GraphModule, node: Node) -> tuple[Node | None, float]:
         if isinstance(c, int | float):
             return x, float(c)
         number = constant(module, c)
-        if number is not None and number.numel() == 1 and not isinstance(number, nn.Parameter):
+        if (
+            number is not None
+            and number.numel() == 1
+            and number.ndim <= x.meta["val"].ndim
+            and not isinstance(number, nn.Parameter)
+        ):
             return x, float(number)
     return None, math.nan
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from qutils.graph.fold import FOLDABLE, untrained
 from qutils.graph.nodes import argument, constant, is_settled, op_name
-from qutils.graph.parameters import bias_path, new_parameter, trains
+from qutils.graph.parameters import bias_path, new_parameter, remove, trains
 from qutils.graph.transposed import TRANSPOSED, by_output
 
 _MAPS = ("add", "sub", "rsub", "mul", "div")
@@ -55,6 +55,11 @@ def _fold_one(module: GraphModule, node: Node) -> bool:
     _apply(module, layer, operand, factor, offset)
     node.replace_all_uses_with(layer)
     module.graph.erase_node(node)
+    if isinstance(operand, Node) and not operand.users:
+        path = str(operand.target)
+        module.graph.erase_node(operand)
+        if all(n.op != "get_attr" or n.target != path for n in module.graph.nodes):
+            remove(module, path)
     return True
 
 
@@ -62,7 +67,12 @@ def _is_layer(module: GraphModule, node: Any) -> bool:
     """Whether a node is a layer with stored weights that nothing but one operator reads."""
     if not isinstance(node, Node) or op_name(node) not in FOLDABLE or len(node.users) != 1:
         return False
-    return constant(module, node.args[1]) is not None and is_settled(module, argument(node, 2))
+    weight = constant(module, node.args[1])
+    if weight is None or not is_settled(module, argument(node, 2)):
+        return False
+    if op_name(node) == "linear":
+        return weight.ndim == 2
+    return weight.ndim == len(node.meta["val"].shape)  # otherwise without a batch: axis 1 is space
 
 
 def _of_channels(module: GraphModule, layer: Node, operand: Any) -> Tensor | None:
@@ -78,6 +88,8 @@ def _of_channels(module: GraphModule, layer: Node, operand: Any) -> Tensor | Non
     shape = [1] * (rank - value.ndim) + list(value.shape)
     if any(size != 1 for place, size in enumerate(shape) if place != axis):
         return None
+    if value.numel() not in (1, channels):
+        return None
     return value.detach().double().reshape(-1).expand(channels)
 
 
@@ -90,7 +102,9 @@ def _apply(module: GraphModule, layer: Node, operand: Any, factor: Tensor, offse
     old = torch.zeros(len(factor), dtype=torch.float64) if bias is None else bias.double()
     path = str(layer.args[1].target)  # type: ignore[union-attr]
     stem = bias_path(path) if bias is None else str(argument(layer, 2).target)
-    learns = trains(weight) if bias is None else trains(bias)
+    added = constant(module, operand) if offset.any() else None
+    offsets = [t for t in (bias, added) if isinstance(t, nn.Parameter)]
+    learns = any(map(trains, offsets)) if offsets else trains(weight)
     mixed = untrained(module, layer.args[1], operand)
     with module.graph.inserting_before(layer):
         new = scaled.float()
@@ -101,7 +115,6 @@ def _apply(module: GraphModule, layer: Node, operand: Any, factor: Tensor, offse
         )
         shifted = (old * factor + offset).float()
         if bias is not None or offset.any():
-            learns = learns or trains(constant(module, operand))
             args.append(new_parameter(module, stem, shifted, layer, trainable=learns))
         else:
             args.append(None)

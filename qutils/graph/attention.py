@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
 
 from qutils.errors import UnsupportedError
-from qutils.graph.nodes import argument, layer_of, op_name
+from qutils.graph.nodes import argument, constant, layer_of, op_name
 
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 
@@ -29,8 +30,9 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """Return ``softmax(scale Q K^T + mask) V`` by two matrix products and a softmax.
 
-    Positions that a Boolean mask excludes get the lowest finite score, so that a row without any
-    position left gets the mean of V, not NaN. The factor is applied to the product, not to the
+    Positions that a Boolean mask excludes get the lowest finite score and then no weight, so that a
+    row without any position left gives 0, not NaN. A mask that is added is cut off at that score:
+    a row of ``-inf`` gives the mean of V. The factor is applied to the product, not to the
     operands: integer kernels read Q and K as they are.
 
     Shapes: query ``[..., L, E]``, key ``[..., S, E]``, value ``[..., S, V]`` -> ``[..., L, V]``;
@@ -46,12 +48,35 @@ def scaled_dot_product_attention(
     if is_causal:
         rows, columns = torch.arange(query.shape[-2]), torch.arange(key.shape[-2])
         attn_mask = columns <= rows.unsqueeze(-1)
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        lowest = torch.finfo(scores.dtype).min
-        scores = scores + torch.where(attn_mask, 0.0, lowest)
-    elif attn_mask is not None:
-        scores = scores + attn_mask
-    return torch.matmul(torch.softmax(scores, -1), value)
+    if attn_mask is None:
+        return torch.matmul(torch.softmax(scores, -1), value)
+    lowest = torch.finfo(scores.dtype).min
+    if attn_mask.dtype != torch.bool:
+        return torch.matmul(torch.softmax(scores + attn_mask.clamp(min=lowest), -1), value)
+    weights = torch.softmax(scores + torch.where(attn_mask, 0.0, lowest), -1)
+    if not is_causal:
+        weights = weights * attn_mask.to(weights.dtype)
+    return torch.matmul(weights, value)
+
+
+def drop_idle_masks(module: GraphModule) -> None:
+    """Drop products of softmax weights with a stored mask that leaves each row a position.
+
+    The weights of excluded positions are 0 already.
+    """
+    for node in list(module.graph.nodes):
+        weights = node.args[0] if op_name(node) == "mul" else None
+        mask = constant(module, argument(node, 1)) if weights is not None else None
+        if mask is None or not isinstance(weights, Node) or op_name(weights) != "softmax":
+            continue
+        scores: Any = weights.args[0]
+        added = constant(module, argument(scores, 1)) if op_name(scores) == "add" else None
+        if added is None or added.shape != mask.shape or not mask.any(-1).all():
+            continue
+        lowest = torch.finfo(added.dtype).min
+        if torch.equal(mask, (added != lowest).to(mask.dtype)):
+            node.replace_all_uses_with(weights)
+    module.graph.eliminate_dead_code()
 
 
 #: Decompositions for ``ExportedProgram.run_decompositions``.

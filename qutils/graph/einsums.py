@@ -98,10 +98,19 @@ def rewrite_einsums(module: GraphModule) -> None:
             equation, first, second = equation.swapped, second, first
         if constant(module, first) is not None or not is_float(first):
             continue
+        if not _fits(equation, first, second):
+            continue
         if constant(module, second) is not None and _is_linear(equation):
             _linear(module, node, equation, first, second)
         elif len(equation.summed) == len(equation.rows) == len(equation.columns) == 1:
             _matmul(node, equation, first, second)
+
+
+def _fits(equation: Equation, first: Node, second: Node) -> bool:
+    """Whether both operands have the same size along each index; einsum also repeats a size 1."""
+    sizes = dict(zip(equation.left, first.meta["val"].shape, strict=True))
+    pairs = zip(equation.right, second.meta["val"].shape, strict=True)
+    return all((size == 1) == (sizes.get(index, size) == 1) for index, size in pairs)
 
 
 def _is_linear(equation: Equation) -> bool:

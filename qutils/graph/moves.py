@@ -80,8 +80,8 @@ def _flip(module: GraphModule, node: Node) -> Node | None:
 def _roll(module: GraphModule, node: Node) -> Node | None:
     shifts = _many(argument(node, 1))
     axes = _many(argument(node, 2, []))
-    if not axes:
-        return None  # of all values in one row
+    if not axes or not all(isinstance(shift, int) for shift in shifts):
+        return None  # of all values in one row, or by a number computed when the graph runs
     return _indexed(
         module,
         node,
@@ -114,6 +114,8 @@ def _indexed(
     for number, place in enumerate(places):
         assert place is not None
         chosen = list(indices(_sizes(made)[place], number))
+        if not chosen:
+            return None
         made = along(module, node, made, place, chosen)
     return made
 
@@ -125,7 +127,7 @@ def _index(module: GraphModule, node: Node) -> Node | None:
     if len(chosen) != 1:
         return None
     axis, rows = _axis(source, chosen[0][0]), constant(module, chosen[0][1])
-    if axis is None or rows is None or rows.ndim != 1 or rows.dtype != torch.int64:
+    if axis is None or rows is None or rows.ndim != 1 or rows.dtype != torch.int64 or not len(rows):
         return None
     size = _sizes(source)[axis]
     return along(module, node, source, axis, [int(row) % size for row in rows])

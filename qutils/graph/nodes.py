@@ -52,8 +52,8 @@ def constant(module: GraphModule, node: Any) -> Tensor | None:
 def outputs_of(module: GraphModule) -> list[Node]:
     """Return the nodes whose values the graph returns."""
     output = next(node for node in module.graph.nodes if node.op == "output")
-    found: list[Node] = list(output.all_input_nodes)
-    return found
+    given = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)
+    return [value for value in given if isinstance(value, Node)]
 
 
 def stored(module: GraphModule, name: str) -> Tensor:
@@ -111,6 +111,8 @@ def clip_range(node: Node) -> tuple[float, float]:
         high = argument(node, 2, node.kwargs.get("max"))
     else:
         return known.get(op, (-math.inf, math.inf))
+    if isinstance(low, Node) or isinstance(high, Node):  # computed when the graph runs
+        return -math.inf, math.inf
     return (
         float(low) if isinstance(low, int | float) else -math.inf,
         float(high) if isinstance(high, int | float) else math.inf,

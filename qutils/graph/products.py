@@ -38,8 +38,8 @@ def _without_addend(module: GraphModule, node: Node) -> Node:
     if node.kwargs.get("beta", 1) != 1 or node.kwargs.get("alpha", 1) != 1:
         return node
     bias, weight = constant(module, addend), constant(module, second)
-    is_layer = bias is not None and bias.ndim == 1 and weight is not None and weight.ndim == 2
-    if is_layer and op_name(node) == "addmm":
+    is_layer = bias is not None and weight is not None and weight.ndim == 2
+    if is_layer and op_name(node) == "addmm" and bias.shape == weight.shape[1:]:  # type: ignore[union-attr]
         _into_linear(module, node, first, second, addend)
         return node
     value = node.meta["val"]
@@ -77,6 +77,8 @@ def _into_linear(module: GraphModule, node: Node, x: Any, weight: Any, bias: Any
 
 def _delay_factor(module: GraphModule, node: Node, place: int) -> None:
     """``(c a) b`` becomes ``c (a b)`` for a number ``c``: kernels then read ``a`` as it is."""
+    if node.args[0] is node.args[1]:
+        return  # the factor would be applied once instead of twice
     path, operand = [node], node.args[place]
     while op_name(operand) in _ARRANGES and len(operand.users) == 1:  # type: ignore[arg-type, union-attr]
         path.append(operand)  # type: ignore[arg-type]
@@ -101,6 +103,8 @@ def _factor(node: Any) -> tuple[Node, float] | None:
         source, number = number, source
         if op_name(node) == "div":
             return None
+    if op_name(node) == "div" and number == 0:
+        return None
     if not isinstance(number, int | float) or not isinstance(source, Node) or not is_float(source):
         return None
     return source, float(1 / number if op_name(node) == "div" else number)

@@ -9,6 +9,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from qutils.graph.activations import rewrite_activations
+from qutils.graph.attention import drop_idle_masks
 from qutils.graph.einsums import rewrite_einsums
 from qutils.graph.moves import rewrite_moves
 from qutils.graph.nodes import argument, clip_range, insert, is_float, op_name
@@ -32,6 +33,7 @@ def rewrite(module: GraphModule) -> None:
     rewrite_pools(module)
     rewrite_transposed(module)
     rewrite_pads(module)
+    drop_idle_masks(module)
     rewrite_products(module)
     rewrite_scalars(module)
     _replace_splits(module)

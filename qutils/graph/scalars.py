@@ -26,7 +26,13 @@ def rewrite_scalars(module: GraphModule) -> None:
     """
     for node in list(module.graph.nodes):
         op = op_name(node)
-        if op == "rsub" and isinstance(node.args[1], int | float) and len(node.args) == 2:
+        if (
+            op == "rsub"
+            and is_float(node)
+            and is_float(node.args[0])
+            and isinstance(node.args[1], int | float)
+            and len(node.args) == 2
+        ):
             number = stored(module, node, "number", torch.tensor(float(node.args[1])))
             node.target, node.args, node.kwargs = _ATEN.sub.Tensor, (number, node.args[0]), {}
             continue

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from qutils.errors import InvalidInputError, UnsupportedError
+from qutils.graph.axes import Layout
 from qutils.graph.inputs import BATCH, INPUT, OpenAxis, TensorSpec
 
 #: One batch: a tensor, or tensors by name where a network takes several.
@@ -143,6 +144,11 @@ class Signature:
             for spec, x in given
         }
         return parts if isinstance(batch, Mapping) else next(iter(parts.values()))
+
+    @property
+    def layout(self) -> Layout:
+        """Where each input has its batch."""
+        return Layout({spec.name: spec.batch_axis for spec in self.inputs}, {})
 
     @property
     def is_batched(self) -> bool:

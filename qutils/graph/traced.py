@@ -18,8 +18,10 @@ from qutils.graph.nodes import argument, constant, layer_of, op_name
 #: Operators after which integers are still those of the input, or some of them.
 _MOVES = frozenset(
     {"view", "reshape", "_unsafe_view", "flatten", "squeeze", "unsqueeze", "permute", "transpose"}
-    | {"expand", "slice", "select", "clone", "alias", "contiguous", "to", "_to_copy"}
+    | {"expand", "clone", "alias", "contiguous", "to", "_to_copy"}
 )
+#: From here on an end of a slice means that there is none.
+_NO_END = 2**62
 #: How torch.export says that an axis is fixed.
 _FIXED = re.compile(
     r"You marked (?P<place>L\[.*?)\.size\(\)\[(?P<axis>\d+)\] as dynamic but your code specialized "
@@ -152,8 +154,16 @@ def _positions(module: GraphModule) -> Iterator[tuple[Any, int]]:
             yield value.node.expr, len(weight)
 
 
+def _is_whole(node: Node) -> bool:
+    """Return True for a slice that leaves nothing out."""
+    if op_name(node) != "slice" or argument(node, 4, 1) != 1 or argument(node, 2) not in (None, 0):
+        return False
+    end = argument(node, 3)
+    return end is None or (isinstance(end, int) and end >= _NO_END)
+
+
 def _origin(node: Any) -> Node | None:
-    """The node whose integers these are, moved or picked at most."""
-    while isinstance(node, Node) and op_name(node) in _MOVES:
+    """The node whose integers these are, moved at most."""
+    while isinstance(node, Node) and (op_name(node) in _MOVES or _is_whole(node)):
         node = node.args[0]
     return node if isinstance(node, Node) else None

@@ -71,3 +71,40 @@ def test_a_frozen_layer_keeps_its_weights():
     module = Mapped(nn.Conv2d(4, 6, 3), MAPS["factor and offset"], 6, 1, 1)
     module.layer.requires_grad_(False)
     assert "layer.weight" in capture(module.eval(), torch.randn(2, 4, 5, 7)).frozen
+
+
+def test_a_frozen_offset_stays_frozen():
+    module = Mapped(nn.Linear(4, 6, bias=False), lambda m, y: y + m.c, 6)
+    module.c.requires_grad_(False)
+    captured = capture(module.eval(), torch.randn(2, 4))
+    assert "layer.bias" in captured.frozen
+    assert set(captured.frozen) <= dict(captured.module.named_parameters()).keys() - {"c"}
+
+
+def test_a_frozen_bias_does_not_train_with_its_factor():
+    module = Mapped(nn.Linear(4, 6), lambda m, y: y * m.c, 6)
+    module.layer.requires_grad_(False)
+    assert {"layer.weight", "layer.bias"} <= set(capture(module.eval(), torch.randn(2, 4)).frozen)
+
+
+def test_one_output_plus_a_vector_is_no_layer():
+    found = ops(Mapped(nn.Linear(4, 1), lambda m, y: y + m.c, 5), torch.randn(3, 4))
+    assert found[-1] == "add"
+
+
+def test_a_convolution_without_a_batch_keeps_its_factor():
+    class Single(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 1)
+            self.factor = nn.Parameter(torch.randn(1, 8, 1))
+
+        def forward(self, x, y):
+            return self.conv(x) * self.factor + y.sum() * 0
+
+    x, y = torch.randn(3, 8, 8), torch.randn(2, 4)
+    graph = capture(Single().eval(), {"x": x, "y": y}, {"x": {0: None}})
+    module = Single().eval()
+    module.load_state_dict(dict(graph.module.named_parameters()), strict=False)
+    inputs = graph.signature.arguments({"x": x, "y": y})
+    torch.testing.assert_close(graph.module(*inputs), module(x, y))

@@ -62,12 +62,30 @@ def test_heads_share_keys_and_values():
     assert found.count("matmul") == 2
 
 
-def test_a_row_without_positions_stays_finite():
-    mask = MASK.clone()
-    mask[0] = False
+@pytest.mark.parametrize("computed", [True, False])
+def test_a_row_without_positions_gives_zero(computed):
+    empty = MASK.clone()
+    empty[0] = False
+
+    def attend(module, x):
+        mask = empty & (x[:, :1] > -9).any() if computed else empty
+        return F.scaled_dot_product_attention(x, x, x, attn_mask=mask)
+
+    found = captured_ops(attend, 5, 8)
+    assert found[-2:] == ["mul", "matmul"]
+
+
+def test_a_row_of_minus_infinity_stays_finite():
+    mask = torch.zeros(5, 5).masked_fill(~MASK, -torch.inf)
+    mask[0] = -torch.inf
     module = Of(lambda m, x: F.scaled_dot_product_attention(x, x, x, attn_mask=mask)).eval()
     x = torch.randn(2, 5, 8)
     assert capture(module, x).module(x).isfinite().all()
+
+
+def test_a_mask_that_leaves_each_row_a_position_costs_one_sum():
+    found = captured_ops(lambda m, x: F.scaled_dot_product_attention(x, x, x, attn_mask=MASK), 5, 8)
+    assert found == ["transpose", "matmul", "mul", "add", "softmax", "matmul"]
 
 
 def test_dropout_that_stays_random_is_refused():
@@ -150,3 +168,35 @@ NUMBERS = {
 @pytest.mark.parametrize(("function", "expected"), NUMBERS.values(), ids=NUMBERS.keys())
 def test_numbers_are_added_or_multiplied(function, expected):
     assert captured_ops(function, 8, 8) == expected
+
+
+def test_one_factor_of_both_operands_is_applied_twice():
+    found = captured_ops(lambda m, x: torch.matmul(x * 0.5, (x * 0.5)), 8, 8)
+    assert found.count("matmul") == 1
+
+    def squared(m, x):
+        y = x * 0.5
+        return torch.matmul(y, y)
+
+    captured_ops(squared, 8, 8)
+
+
+def test_integers_stay_integers():
+    module = Of(lambda m, x: F.embedding(1 - (x[:, 0] > 0).long(), m.w)).eval()
+    x = torch.randn(3, 8)
+    torch.testing.assert_close(capture(module, x).module(x), module(x))
+
+
+def test_a_bound_that_is_computed_is_no_relu():
+    module = Of(lambda m, x: x.clamp(0, x.shape[1])).eval()
+    graph = capture(module, torch.rand(3, 5, 4), {"input": {1: "sequence"}}).module
+    x = torch.rand(3, 7, 4) * 90
+    torch.testing.assert_close(graph(x), module(x))
+
+
+def test_einsum_repeats_axes_of_size_one():
+    captured_ops(lambda m, x: torch.einsum("bd,od->bo", x[:, :1], m.w), 8)
+
+
+def test_addmm_with_one_bias_for_all_outputs():
+    captured_ops(lambda m, x: torch.addmm(m.c[:1], x, m.w), 8)
