@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import onnx
@@ -182,8 +183,12 @@ def _rename(model: ModelProto) -> None:
     keep = {v.name for v in (*graph.input, *graph.output)} | {""}
     names: dict[str, str] = {name: name for name in keep}
 
+    unused = (number for n in count() if (number := f"{n:x}") not in keep)
+
     def short(name: str) -> str:
-        return names.setdefault(name, f"{len(names):x}")
+        if name not in names:
+            names[name] = next(unused)
+        return names[name]
 
     for tensor in graph.initializer:
         tensor.name = short(tensor.name)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import onnx_ir
 import onnxscript
 import torch
 from onnx import ModelProto
@@ -91,12 +92,32 @@ def _directly(program: ExportedProgram, signature: Signature) -> ModelProto:
     program._graph_module = _fx_passes.remove_assertion_nodes(program.graph_module)
     translated = _core._exported_program_to_onnx_program(program, registry=_registry())
     translated.optimize()
-    graph = translated.model.graph
+    _name_ends(translated.model.graph, signature)
+    return translated.model_proto
+
+
+def _name_ends(graph: Any, signature: Signature) -> None:
+    """Name inputs and outputs (an ``onnx_ir.Graph``) and nothing else so.
+
+    An output that is an input, a stored tensor or another output as well becomes a value of its
+    own.
+    """
+    given = set(map(id, graph.inputs))
+    for place, value in enumerate(graph.outputs):
+        if value.producer() is None or id(value) in given:
+            copy = onnx_ir.node("Identity", [value])
+            graph.append(copy)
+            graph.outputs[place] = value = copy.outputs[0]
+        given.add(id(value))
+    names = {*signature.names, *signature.outputs}
+    for node in graph:
+        for value in node.outputs:
+            if value.name in names:
+                value.name = f"{value.name}.inner"
     for value, name in zip(graph.inputs, signature.names, strict=True):
         value.name = name
     for value, name in zip(graph.outputs, signature.outputs, strict=True):
         value.name = name
-    return translated.model_proto
 
 
 def _use_common_names(program: ExportedProgram) -> None:

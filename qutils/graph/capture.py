@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,8 +122,19 @@ def capture(model: nn.Module, example: Batch, dynamic: Dynamic | Layout | None =
     module.delete_all_unused_submodules()
     module.recompile()
     specs, open_axes = inputs_of_trace(module, two, axes, program.range_constraints)
-    free = tuple(f"{name}_out" if name in named else name for name in outputs)
+    free = _free_names(outputs, named)
     return Captured(module, Signature(specs, free, open_axes), identity)
+
+
+def _free_names(outputs: Sequence[str], taken: Collection[str]) -> tuple[str, ...]:
+    """Names of the outputs; one that an input has, ``state``, becomes ``state_out``."""
+    found: list[str] = []
+    for name in outputs:
+        free = name
+        while free in taken or free in found or (free != name and free in outputs):
+            free += "_out"
+        found.append(free)
+    return tuple(found)
 
 
 def _checked(example: Batch) -> dict[str, Tensor]:
