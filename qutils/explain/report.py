@@ -154,16 +154,16 @@ def _try(runtime: OnnxRuntime, batch: NDArray[Any]) -> None:
     """Some files load and cannot run: per-axis activations, shapes that do not fit."""
     try:
         runtime.run(batch)
-    except QutilsError:
-        raise
-    except Exception as error:  # ONNX Runtime's errors have no common class
+    except QutilsError as error:
+        if error.__cause__ is None:
+            raise
         raise UnsupportedError(
             f"ONNX Runtime loads {runtime.path} and cannot run a batch of "
-            f"{list(batch.shape)}: {_first_line(error)}"
+            f"{list(batch.shape)}: {_first_line(error.__cause__)}"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).partition("Status Message: ")[2] or str(error)
 
 

@@ -208,7 +208,7 @@ def test_ranges_that_training_moved_beyond_relu6_run_in_integers(tmp_path):
     assert_runs_as_simulated(path, sim, tens()[1])
 
 
-@pytest.mark.parametrize("name", ["attention", "conv-transpose"])
+@pytest.mark.parametrize("name", ["attention", "hardswish"])
 def test_operators_kept_in_float_are_exported(name, tmp_path):
     network = REFUSED[name][0]
     x = network.inputs()

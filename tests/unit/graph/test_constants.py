@@ -98,7 +98,7 @@ def test_a_standardized_weight_is_what_the_layer_computes():
 @torch.no_grad()
 def test_a_batch_norm_whose_scale_is_computed_from_buffers_stays_a_buffer():
     frozen = Net(
-        lambda net, x: net.conv(x) * (net.scale * net.variance.rsqrt()).view(1, -1, 1, 1),
+        lambda net, x: net.conv(x).relu() * (net.scale * net.variance.rsqrt()).view(1, -1, 1, 1),
         conv=conv(),
         scale=torch.linspace(0.5, 2, 8),
         variance=torch.linspace(1, 2, 8),
