@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-import onnx_ir
 import onnxscript
 import torch
 from onnx import ModelProto
@@ -97,7 +96,7 @@ def _directly(program: ExportedProgram, signature: Signature) -> ModelProto:
 
 
 def _name_ends(graph: Any, signature: Signature) -> None:
-    """Name inputs and outputs (an ``onnx_ir.Graph``) and nothing else so.
+    """Name inputs and outputs (an ``onnxscript.ir.Graph``) and nothing else so.
 
     An output that is an input, a stored tensor or another output as well becomes a value of its
     own.
@@ -105,7 +104,7 @@ def _name_ends(graph: Any, signature: Signature) -> None:
     given = set(map(id, graph.inputs))
     for place, value in enumerate(graph.outputs):
         if value.producer() is None or id(value) in given:
-            copy = onnx_ir.node("Identity", [value])
+            copy = onnxscript.ir.node("Identity", [value])
             graph.append(copy)
             graph.outputs[place] = value = copy.outputs[0]
         given.add(id(value))
