@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qutils import runtimes
 from qutils.analysis.verify import Verification, verify
-from qutils.errors import MissingPackageError, UnsupportedError
+from qutils.errors import InvalidInputError, MissingPackageError, UnsupportedError
 from qutils.export import export as write
 from qutils.simulate import SimulatedModel
 
@@ -89,4 +89,7 @@ def examine(sim: SimulatedModel, path: str | Path) -> Delivery:
         runtime = runtimes.load(path, name)
     except (MissingPackageError, UnsupportedError) as error:  # here, or on this machine
         return Delivery(path, not_run=f"{error}")
-    return Delivery(path, verify(sim, runtime, sim.samples, name), runtime.kernels())
+    try:
+        return Delivery(path, verify(sim, runtime, sim.samples, name), runtime.kernels())
+    except (InvalidInputError, UnsupportedError) as error:  # it stops, or gives other shapes
+        return Delivery(path, not_run=f"{error}")

@@ -84,3 +84,13 @@ def test_kept_samples_are_few_and_bounded(monkeypatch):
     monkeypatch.setattr(calibration, "SAMPLE_BYTES", 1)
     assert torch.equal(q.calibrate(model, [x[:8], x[8:]]).samples, x[:1])
     assert kept.samples.untyped_storage().nbytes() == kept.samples.nbytes  # not all of x
+
+
+def test_a_file_of_another_shape_is_reported_and_not_raised(tmp_path):
+    x = torch.randn(4, 6)
+    one, other = (q.calibrate(nn.Linear(6, size), x) for size in (3, 5))
+    path = q.export(other, tmp_path / "net.onnx")
+    found = examine(one, path)
+    assert found.verification is None
+    assert found.warning.startswith(f"{path} was written and not verified: ")
+    assert "5" in found.not_run
