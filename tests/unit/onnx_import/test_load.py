@@ -288,7 +288,7 @@ def texts(n: int, length: int) -> dict[str, torch.Tensor]:
 
 
 ANY_SIZE = {
-    "texts": (Scorer, texts(4, 7), texts(2, 11), {"ids": {1: "words"}, "mask": {1: "words"}}),
+    "texts": (Scorer, texts(32, 7), texts(2, 11), {"ids": {1: "words"}, "mask": {1: "words"}}),
     "images": (
         Pyramid,
         {"x": torch.randn(4, 3, 32, 32)},
@@ -319,7 +319,7 @@ def test_axes_stay_open_where_they_are_named(kind, dynamo, tmp_path):
     got = runtime.run({name: x.numpy() for name, x in other.items()})
     wanted = net(**other).detach().numpy()
     assert got.shape == wanted.shape
-    assert np.square(got - wanted).sum() < 2e-2 * np.square(wanted).sum()  # 17 dB
+    assert np.square(got - wanted).sum() < 1e-2 * np.square(wanted).sum()  # 20 dB
 
 
 def test_axes_that_a_file_fixes_or_that_nothing_shows_are_not_opened(tmp_path):
