@@ -9,6 +9,7 @@ from torch.fx import GraphModule, Node
 
 from qutils.graph import einsums
 from qutils.graph.nodes import (
+    PRODUCTS,
     argument,
     constant,
     elements,
@@ -24,7 +25,6 @@ _LAYERS = (
     *("conv1d", "conv2d", "conv3d", "linear", "addmm"),
     *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
 )
-_PRODUCTS = ("matmul", "bmm", "mm")
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 #: Below this share of multiply-adds in integer kernels there is a warning.
 ENOUGH = 0.9
@@ -93,7 +93,7 @@ class Coverage:
 _WHY: dict[FloatReason, str] = {
     "no kernel": "No integer kernel, kept in float",
     "kept": "Kept in float as asked",
-    "masked": "Scores with a mask, whose range 8 bits cannot resolve, kept in float",
+    "masked": "Sums before a softmax, in which a mask leaves 8 bits no resolution, kept in float",
     "beside float": "Between float operators, where integers would only round, kept in float",
     "ending": "In float at the end",
 }
@@ -123,7 +123,7 @@ def _multiply_adds(module: GraphModule, node: Node) -> int:
     op, inputs = op_name(maker), maker.all_input_nodes
     if op in ("addmm", "baddbmm"):
         return elements(node) * _last_axis(inputs[1])
-    if op in _PRODUCTS:
+    if op in PRODUCTS:
         return elements(node) * _last_axis(inputs[0])
     if op == "scaled_dot_product_attention":  # q [.., L, E], k [.., S, E], v [.., S, V]
         query, value = inputs[0], inputs[2]

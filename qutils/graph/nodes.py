@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+#: Products of two tensors, batched or not.
+PRODUCTS = ("matmul", "bmm", "mm")
+
 
 def op_name(node: Node) -> str:
     """ATen name without namespace and overload: ``aten.conv2d.default -> conv2d``; else ''."""

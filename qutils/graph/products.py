@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from qutils.graph.fold import untrained
-from qutils.graph.nodes import argument, constant, insert, is_float, op_name
+from qutils.graph.nodes import PRODUCTS, argument, constant, insert, is_float, op_name
 from qutils.graph.parameters import new_parameter, trains
 
 _ATEN = torch.ops.aten
-PRODUCTS = ("matmul", "bmm", "mm")
 #: Operators through which a factor passes unchanged.
 _ARRANGES = ("transpose", "permute", "view", "reshape", "_unsafe_view", "unsqueeze", "expand")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from qutils.errors import UnsupportedError, unknown_name
+from qutils.graph.nodes import PRODUCTS
 from qutils.schemes import Recipe
 
 
@@ -120,8 +121,6 @@ _SHAPES = (
     "pad",
 )
 
-_PRODUCTS = ("matmul", "bmm", "mm")
-
 _ONNXRUNTIME = Target(
     name="onnxruntime",
     weighted=("conv1d", "conv2d", "conv3d", "linear"),
@@ -138,9 +137,9 @@ _ONNXRUNTIME = Target(
     ),
     pass_through=_SHAPES,
     fused=_FUSED,
-    float_output=("linear", *_PRODUCTS),
+    float_output=("linear", *PRODUCTS),
     float_endings=("log_softmax", "softmax"),
-    products=_PRODUCTS,
+    products=PRODUCTS,
     symmetric_activations=False,  # a zero point above qmin keeps conv + relu in float
 )
 
