@@ -100,6 +100,7 @@ EVERYDAY: dict[str, Function] = {
     "flip": lambda x: x.flip(3),
     "permute": lambda x: x.permute(0, 2, 3, 1),
     "expand": lambda x: x[:, :1].expand(-1, 4, -1, -1),
+    "expand, and sum": lambda x: (x[:, :1].expand(-1, 4, -1, -1) * 0.5).sum(1),
     "repeat": lambda x: x.repeat(1, 2, 1, 1),
     "pixel shuffle": lambda x: F.pixel_shuffle(x, 2),
     "pixel unshuffle": lambda x: F.pixel_unshuffle(x, 2),
