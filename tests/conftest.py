@@ -38,8 +38,7 @@ FIRST = (
     "tests/unit/widgets",
     "tests/unit/experiments",
     "tests/notebooks",
-    "tests/unit/export",
-    "tests/unit/runtimes",
+    "tests/unit/backends",
 )
 #: Folders whose files one worker runs, as they share servers, processes, networks or explorers.
 TOGETHER = (

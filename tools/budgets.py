@@ -30,8 +30,8 @@ def budgets() -> dict[str, dict[str, float]]:
 def folder_of(path: str) -> str:
     """Return the folder that a test file counts for: at most two levels below ``tests``.
 
-    >>> folder_of("tests/unit/export/test_onnx.py"), folder_of("tests/unit/test_affine.py")
-    ('tests/unit/export', 'tests/unit')
+    >>> folder_of("tests/unit/backends/litert/test_x.py"), folder_of("tests/unit/test_affine.py")
+    ('tests/unit/backends', 'tests/unit')
     >>> folder_of("qutils/affine.py")
     'qutils'
     """

@@ -3,7 +3,7 @@
     python -m tools.operators
 
 The states come from placement, for the operators of the conformance tests
-(``tests/unit/runtimes/everyday.py`` and ``operators.py``), which run each of them in a file.
+(``tests/unit/backends/everyday.py`` and ``operators.py``), which run each of them in a file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qutils.files import write_text
 from qutils.graph import capture, place
 from qutils.graph.nodes import layer_of, op_name
 from qutils.graph.targets import TARGETS
-from tests.unit.runtimes import everyday, operators
+from tests.unit.backends import everyday, operators
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "operators.md"
 _BACKENDS = {

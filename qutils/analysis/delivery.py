@@ -50,7 +50,7 @@ def export(
 
     The file computes what was simulated in any runtime whose kernels sum exactly.
     ``runtimes.load(path)`` sees to that; a plain ONNX Runtime session on an x86 CPU without VNNI
-    needs ``session.x64quantprecision`` (see ``qutils.runtimes.onnxruntime``).
+    needs ``session.x64quantprecision`` (see ``qutils.backends.onnxruntime.runtime``).
 
     After writing, the runtime runs the calibration samples that the model keeps. A warning names
     the first diverging layer of a file that departs, or says why the file was not run.

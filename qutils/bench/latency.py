@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qutils.backends.shared.runtime import Arrays, check_batch
 from qutils.errors import InvalidInputError
 from qutils.runtimes import Runtime, load
-from qutils.runtimes.base import Arrays, check_batch
 
 Milliseconds = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from qutils.backends.shared.runtime import require
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.files import atomic_path
-from qutils.runtimes.base import require
 
 #: One batch: an array, or arrays by the names of the network's inputs.
 Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]

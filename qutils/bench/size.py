@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qutils.backends.shared.onnx_file import read_onnx
+from qutils.backends.shared.runtime import require
 from qutils.errors import DataError
-from qutils.export.onnx_file import read_onnx
-from qutils.runtimes.base import require
 
 #: Inputs that are weights and biases, by operator.
 _WEIGHTS = {

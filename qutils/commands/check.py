@@ -10,7 +10,7 @@ from qutils.commands.choices import Registered
 from qutils.interrupt import nothing_begun
 
 #: Targets that have rules, and where their check lives.
-CHECKS = {"tensorrt": "qutils.export.tensorrt_rules"}
+CHECKS = {"tensorrt": "qutils.backends.tensorrt.rules"}
 _TARGET = Registered("target", "qutils.commands.check", "CHECKS")
 
 
@@ -27,8 +27,8 @@ def command(ctx: click.Context, file: Path, target: str) -> None:
     from importlib import import_module
 
     with nothing_begun():
-        from qutils.export.onnx_file import read_onnx
-        from qutils.export.qdq_graph import integer_operators
+        from qutils.backends.shared.onnx_file import read_onnx
+        from qutils.backends.shared.qdq_graph import integer_operators
 
         check = import_module(CHECKS[target]).check
     found = check(file)

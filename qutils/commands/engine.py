@@ -31,9 +31,9 @@ def command(file: Path, out: Path, capabilities: tuple[str, ...], batch: int) ->
     left out, and said.
     """
     with nothing_begun():
-        from qutils.export.tensorrt_engine import CAPABILITIES, build
-        from qutils.export.tensorrt_plan import steps
-        from qutils.runtimes.gpu import lacking_gpu
+        from qutils.backends.shared.gpu import lacking_gpu
+        from qutils.backends.tensorrt.engine import CAPABILITIES, build
+        from qutils.backends.tensorrt.plan import steps
 
     build(file, out, capabilities or CAPABILITIES)
     counted = steps(out).most_common()

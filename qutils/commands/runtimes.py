@@ -16,9 +16,9 @@ def command() -> None:
     --saturation-safe`), and compute the same on every CPU.
     """
     with nothing_begun():
+        from qutils.backends.shared.cpu import has_vnni, saturates
         from qutils.graph.pair_sums import pair_sums
         from qutils.runtimes import RUNTIMES
-        from qutils.runtimes.cpu import has_vnni, saturates
 
     for name, entry in RUNTIMES.items():
         here = "installed" if entry.installed else "missing"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from qutils.analysis import decibels
+from qutils.backends.shared.cpu import EXACT_OPTION
 from qutils.bench.accuracy import Accuracy, Predict, wilson
 from qutils.bench.size import Size
 from qutils.commands.inputs import Inputs
@@ -20,7 +21,6 @@ from qutils.errors import InvalidInputError
 from qutils.graph.capture import parameters_of
 from qutils.graph.nodes import float_inputs, made_by, read_by
 from qutils.graph.pair_sums import can_overflow, pair_sums
-from qutils.runtimes.cpu import EXACT_OPTION
 from qutils.simulate import SimulatedModel
 
 #: The ways of execution that are compared; the first is the reference.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from qutils.backends.shared.cpu import EXACT_OPTION
 from qutils.explain.profile import Executed
-from qutils.runtimes.cpu import EXACT_OPTION
 
 if TYPE_CHECKING:
     from qutils.explain.report import Explanation, Variant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qutils.runtimes.cpu import VNNI, flags
+from qutils.backends.shared.cpu import VNNI, flags
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from qutils.backends.shared.qdq_graph import integer_operators
 from qutils.explain.profile import Executed, Profile
-from qutils.export.qdq_graph import integer_operators
 
 #: Operators that ONNX Runtime turns into an integer kernel when Q/DQ pairs surround them.
 #: Source: onnxruntime/core/optimizer/qdq_transformer/selectors_actions.

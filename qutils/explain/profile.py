@@ -19,9 +19,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto
 
-from qutils.export.onnx_file import read_onnx
-from qutils.runtimes.base import RuntimeOptions
-from qutils.runtimes.onnxruntime import session_options_of
+from qutils.backends.onnxruntime.runtime import session_options_of
+from qutils.backends.shared.onnx_file import read_onnx
+from qutils.backends.shared.runtime import RuntimeOptions
 
 Kind = Literal["integer", "float", "conversion", "other"]
 #: Operators that change the form of values, not the values.

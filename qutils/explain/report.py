@@ -11,6 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qutils import bench
+from qutils.backends.onnxruntime.runtime import OnnxRuntime
+from qutils.backends.shared.cpu import saturates
+from qutils.backends.shared.overflow import overflowing
+from qutils.backends.shared.qdq_graph import integer_operators
+from qutils.backends.shared.runtime import Axis, RuntimeOptions
 from qutils.bench.latency import normal_batch
 from qutils.cores import core_count
 from qutils.errors import InvalidInputError, QutilsError, UnsupportedError
@@ -19,11 +24,6 @@ from qutils.explain.cpu import Offer, offers
 from qutils.explain.ops import FloatOp, float_ops, weighted_layers
 from qutils.explain.profile import Profile, named, profile
 from qutils.explain.roofline import Roofline, measure
-from qutils.export.qdq_graph import integer_operators
-from qutils.runtimes.base import Axis, RuntimeOptions
-from qutils.runtimes.cpu import saturates
-from qutils.runtimes.onnxruntime import OnnxRuntime
-from qutils.runtimes.overflow import overflowing
 
 BATCHED = 8
 _REPEATS = 50

@@ -21,9 +21,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from qutils.backends.onnxruntime.runtime import session_options_of
+from qutils.backends.shared.runtime import RuntimeOptions
 from qutils.explain.profile import Executed
-from qutils.runtimes.base import RuntimeOptions
-from qutils.runtimes.onnxruntime import session_options_of
 
 #: Bytes of the arrays that are copied: into level 1, level 2, level 3, memory.
 SIZES = (1 << 14, 1 << 18, 1 << 22, 1 << 27)

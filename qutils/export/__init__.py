@@ -18,30 +18,30 @@ from typing import TYPE_CHECKING
 from qutils.errors import InvalidInputError, UnsupportedError
 
 if TYPE_CHECKING:
-    from qutils.export.onnx import export_float as export_float
-    from qutils.export.onnx import export_onnx as export_onnx
+    from qutils.backends.shared.onnx_writer import export_float as export_float
+    from qutils.backends.shared.onnx_writer import export_onnx as export_onnx
     from qutils.simulate import SimulatedModel
 
 Exporter = Callable[["SimulatedModel", Path], Path]
 
 
 def _late(module: str, name: str) -> Exporter:
-    """An exporter of this package whose module is imported when it is called."""
+    """An exporter whose module is imported when it is called."""
 
     def exporter(sim: SimulatedModel, path: Path) -> Path:
-        write: Exporter = getattr(import_module(f"qutils.export.{module}"), name)
+        write: Exporter = getattr(import_module(f"qutils.backends.{module}"), name)
         return write(sim, path)
 
     return exporter
 
 
 EXPORTERS: dict[str, Exporter] = {
-    "onnxruntime": _late("onnx", "export_onnx"),
-    "openvino": _late("onnx", "export_onnx"),
-    "tensorrt": _late("tensorrt", "export_tensorrt"),
-    "litert": _late("litert", "export_litert"),
-    "executorch": _late("executorch", "export_executorch"),
-    "inductor": _late("inductor", "export_inductor"),
+    "onnxruntime": _late("shared.onnx_writer", "export_onnx"),
+    "openvino": _late("shared.onnx_writer", "export_onnx"),
+    "tensorrt": _late("tensorrt.exporter", "export_tensorrt"),
+    "litert": _late("litert.exporter", "export_litert"),
+    "executorch": _late("executorch.exporter", "export_executorch"),
+    "inductor": _late("inductor.exporter", "export_inductor"),
 }
 #: The ending of a target's files, by which runtimes and readers know them.
 SUFFIXES = {
@@ -68,8 +68,8 @@ def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> 
 
     The file computes what was simulated in any runtime whose kernels sum exactly.
     ``runtimes.load(path)`` sees to that; a plain ONNX Runtime session on an x86 CPU without VNNI
-    needs ``session.x64quantprecision`` (see ``qutils.runtimes.onnxruntime``), or weights that
-    cannot overflow (``Recipe.saturation_safe``, the default for OpenVINO and Inductor).
+    needs ``session.x64quantprecision`` (see ``qutils.backends.onnxruntime.runtime``), or weights
+    that cannot overflow (``Recipe.saturation_safe``, the default for OpenVINO and Inductor).
 
     Args:
         target: the runtime; default is the one the model was placed for.
@@ -124,7 +124,7 @@ if not TYPE_CHECKING:  # a type checker reads the imports above
         """The exporters of ONNX, imported when they are first used (PEP 562)."""
         if name not in ("export_float", "export_onnx"):
             raise AttributeError(f"module 'qutils.export' has no attribute {name!r}")
-        return getattr(import_module("qutils.export.onnx"), name)
+        return getattr(import_module("qutils.backends.shared.onnx_writer"), name)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

@@ -8,9 +8,9 @@ import onnx
 import onnx.inliner
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
+from qutils.backends.shared.onnx_file import read_onnx
+from qutils.backends.shared.qdq_graph import integer_operators
 from qutils.errors import DataError, UnsupportedError
-from qutils.export.onnx_file import read_onnx
-from qutils.export.qdq_graph import integer_operators
 
 _LIMIT = 2**31 - 1  # bytes of one protobuf message
 #: Types of inputs; integers and booleans as they are, floats as float32.

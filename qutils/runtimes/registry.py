@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
+from qutils.backends.shared.gpu import lacking_gpu
+from qutils.backends.shared.runtime import Runtime, require
 from qutils.errors import (
     InvalidInputError,
     MissingPackageError,
@@ -16,8 +18,6 @@ from qutils.errors import (
     unknown_name,
 )
 from qutils.export import SUFFIXES
-from qutils.runtimes.base import Runtime, require
-from qutils.runtimes.gpu import lacking_gpu
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class RuntimeEntry:
 _ENTRIES = (
     RuntimeEntry(
         name="onnxruntime",
-        module="qutils.runtimes.onnxruntime",
+        module="qutils.backends.onnxruntime.runtime",
         attribute="OnnxRuntime",
         package="onnxruntime",
         install="pip install onnxruntime onnx",
@@ -86,7 +86,7 @@ _ENTRIES = (
     ),
     RuntimeEntry(
         name="openvino",
-        module="qutils.runtimes.openvino",
+        module="qutils.backends.openvino.runtime",
         attribute="OpenVino",
         package="openvino",
         install="pip install -e '.[openvino]'",
@@ -94,7 +94,7 @@ _ENTRIES = (
     ),
     RuntimeEntry(
         name="tensorrt",
-        module="qutils.runtimes.tensorrt",
+        module="qutils.backends.tensorrt.runtime",
         attribute="TensorRt",
         package="tensorrt_rtx",
         install="pip install -e '.[tensorrt]' on a machine with an NVIDIA GPU",
@@ -105,7 +105,7 @@ _ENTRIES = (
     ),
     RuntimeEntry(
         name="litert",
-        module="qutils.runtimes.litert",
+        module="qutils.backends.litert.runtime",
         attribute="LiteRT",
         package="ai_edge_litert",
         install="pip install -e '.[litert]'",
@@ -113,7 +113,7 @@ _ENTRIES = (
     ),
     RuntimeEntry(
         name="executorch",
-        module="qutils.runtimes.executorch",
+        module="qutils.backends.executorch.runtime",
         attribute="ExecuTorch",
         package="executorch",
         install="pip install -e '.[executorch]'",
@@ -121,7 +121,7 @@ _ENTRIES = (
     ),
     RuntimeEntry(
         name="inductor",
-        module="qutils.runtimes.inductor",
+        module="qutils.backends.inductor.runtime",
         attribute="Inductor",
         package="torch",
         install="apt install g++",

@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from qutils import affine, integer
-from qutils.runtimes.onnxruntime import OnnxRuntime
+from qutils.backends.onnxruntime.runtime import OnnxRuntime
 
 CASE: dict[str, Any] = json.loads(
     (Path(__file__).parent / "conv" / "sobel_5x5.json").read_text(encoding="utf-8")

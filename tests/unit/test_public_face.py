@@ -56,7 +56,7 @@ def test_misspelt_name_is_an_attribute_error():
     "first",
     [
         "import qutils.export, qutils.bench.latency",
-        "q.export; from qutils import export; import qutils.export.onnx, qutils.qat.finetune",
+        "q.export; from qutils import export; import qutils.backends, qutils.qat.finetune",
     ],
 )
 def test_packages_that_share_a_functions_name_serve_as_both(first):

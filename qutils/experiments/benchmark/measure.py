@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qutils import bench, runtimes, zoo
+from qutils.backends.shared.cpu import saturates
 from qutils.bench.accuracy import wilson
 from qutils.calibration import calibrate
 from qutils.export import export, export_float
-from qutils.runtimes.cpu import saturates
 from qutils.simulate import SimulatedModel
 
 FLOAT, OURS, PEER = "FP32", "INT8 qutils", "INT8 quantize_static"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qutils.backends.shared.cpu import VNNI, flags
 from qutils.experiments.benchmark.measure import DEFAULT, EXACT, OURS, Score, Timing
-from qutils.runtimes.cpu import VNNI, flags
 
 _WITH_VNNI = (
     "This CPU has VNNI ({flags}): one instruction multiplies four pairs of bytes a lane and adds "

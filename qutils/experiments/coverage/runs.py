@@ -25,8 +25,14 @@ from qutils.experiments.coverage.plan import Profile
 Figures = dict[str, Any]
 #: Modules whose code the figures depend on.
 _CODE = (
-    *("qutils.experiments.coverage", "qutils.graph", "qutils.export", "qutils.observers"),
-    *("qutils.calibration", "qutils.convert", "qutils.simulate", "qutils.runtimes"),
+    *("qutils.experiments.coverage", "qutils.graph", "qutils.backends", "qutils.observers"),
+    *(
+        "qutils.calibration",
+        "qutils.convert",
+        "qutils.simulate",
+        "qutils.export",
+        "qutils.runtimes",
+    ),
 )
 #: Longest that the server may take to import everything [s].
 _START = 600.0

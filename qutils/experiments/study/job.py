@@ -26,6 +26,7 @@ from qutils.simulate import SimulatedModel
 #: latencies are not kept.
 SOURCES = (
     "qutils.affine",
+    "qutils.backends",
     "qutils.bench.accuracy",
     "qutils.calibration",
     "qutils.checkpoint",

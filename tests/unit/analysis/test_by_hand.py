@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qutils import affine
 from qutils.analysis.by_hand import ConvByHand, conv_by_hand
+from qutils.backends.onnxruntime.runtime import OnnxRuntime
 from qutils.errors import InvalidInputError
-from qutils.runtimes.onnxruntime import OnnxRuntime
 from qutils.schemes import Scheme
 
 #: Integers 0..15 of scale 1/2 and zero point 2: real numbers from -1 to 6.5.

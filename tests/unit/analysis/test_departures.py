@@ -10,11 +10,11 @@ from torch import nn
 
 from qutils.analysis.departures import REFERENCE, departures
 from qutils.analysis.parity import Simulation
+from qutils.backends.shared.runtime import Inner
 from qutils.calibration import calibrate
 from qutils.errors import InvalidInputError
 from qutils.integer import RULES, IntegerReference
 from qutils.integer.values import Accumulator
-from qutils.runtimes.base import Inner
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from onnx import helper
 
 from qutils.cli import main
-from tests.unit.export.tensorrt_files import BROKEN, good
+from tests.unit.backends.tensorrt.tensorrt_files import BROKEN, good
 
 
 def checked(folder, model):

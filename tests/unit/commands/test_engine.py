@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from qutils.cli import main
 from qutils.commands import engine
-from tests.unit.export.tensorrt_files import good
+from tests.unit.backends.tensorrt.tensorrt_files import good
 
 
 def made(*words):
@@ -38,7 +38,7 @@ def test_without_the_package_nothing_is_overwritten(file):
 
 def test_an_engine_is_built_and_said_not_to_be_run(file, monkeypatch):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX has an environment of its own")
-    monkeypatch.setattr("qutils.runtimes.gpu.lacking_gpu", lambda: "the driver sees none")
+    monkeypatch.setattr("qutils.backends.shared.gpu.lacking_gpu", lambda: "the driver sees none")
     out = file.with_suffix(".engine")
     result = made(file, out, "--capability", "SM86")
     assert result.exit_code == 0, result.output

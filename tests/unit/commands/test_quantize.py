@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from qutils import bench, checkpoint, runtimes, zoo
+from qutils.backends.shared.onnx_file import read_onnx
+from qutils.backends.shared.overflow import overflowing
+from qutils.backends.tensorrt import rules as tensorrt_rules
 from qutils.commands import request
 from qutils.commands.material import read_material
 from qutils.commands.models import read_model
 from qutils.errors import DataError, UnsupportedError
 from qutils.explain.ops import weighted_layers
-from qutils.export import tensorrt_rules
-from qutils.export.onnx_file import read_onnx
 from qutils.runtimes import RUNTIMES
-from qutils.runtimes.overflow import overflowing
 from tests.unit.experiments.toy import snapshot
 
 pytestmark = pytest.mark.usefixtures("folder")

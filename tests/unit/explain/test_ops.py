@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
+from qutils.backends.shared.runtime import RuntimeOptions
 from qutils.explain import float_ops, profile
 from qutils.explain.profile import named
-from qutils.runtimes.base import RuntimeOptions
 from tests.unit.explain.conftest import LACKS, SHAPE
 
 X = np.ones(SHAPE, np.float32)

@@ -4,11 +4,11 @@ import numpy as np
 import onnx
 import pytest
 
+from qutils.backends.onnxruntime.runtime import optimized_ops
+from qutils.backends.shared.runtime import RuntimeOptions
 from qutils.errors import DataError
 from qutils.explain import profile
 from qutils.explain.profile import named
-from qutils.runtimes.base import RuntimeOptions
-from qutils.runtimes.onnxruntime import optimized_ops
 from tests.unit.explain.conftest import SHAPE
 
 X = np.ones(SHAPE, np.float32)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qutils.backends.shared.runtime import RuntimeOptions
 from qutils.explain import Roofline, measure, profile
 from qutils.explain.profile import Executed, named
 from qutils.explain.roofline import _convolution, _product
-from qutils.runtimes.base import RuntimeOptions
 from tests.unit.explain.conftest import SHAPE
 
 ROOF = Roofline(int8_per_s=4e9, float_per_s=1e9, bytes_per_s=((1000, 1e9), (10**6, 1e8)), threads=1)

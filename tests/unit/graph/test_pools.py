@@ -9,7 +9,7 @@ from torch import nn
 
 from qutils.graph import capture
 from qutils.graph.nodes import op_name
-from tests.unit.runtimes.operators import SHAPES, SideBySide
+from tests.unit.backends.operators import SHAPES, SideBySide
 
 #: What a captured graph may hold of the operators that are rewritten.
 FORMS = {

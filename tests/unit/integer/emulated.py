@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qutils.runtimes import cpu
+from qutils.backends.shared import cpu
 
 _QEMU = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
 #: Runs each file of its arguments in ONNX Runtime with default options.

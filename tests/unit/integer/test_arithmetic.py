@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from qutils.backends.onnxruntime.runtime import OnnxRuntime, optimized_ops
 from qutils.errors import InvalidInputError
 from qutils.integer import (
     INT32,
@@ -23,7 +24,6 @@ from qutils.integer import (
     requantize,
     requantize_fixed_point,
 )
-from qutils.runtimes.onnxruntime import OnnxRuntime, optimized_ops
 
 SX, ZX, SY, ZY = 0.0213, 119, 0.0457, 97
 

@@ -1,6 +1,6 @@
 """The integer reference equals the INT8 file in ONNX Runtime, integer for integer.
 
-Small networks of every kind are compared where they are exported: tests/unit/export.
+Small networks of every kind are compared where they are exported: tests/unit/backends.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from qutils import qat, runtimes, zoo
+from qutils.backends.onnxruntime.runtime import session_options_of
 from qutils.calibration import calibrate
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.export import export
 from qutils.integer import IntegerReference
 from qutils.runtimes import RuntimeOptions
-from qutils.runtimes.onnxruntime import session_options_of
 from qutils.schemes import Recipe, Scheme
 from tests.unit.graph.networks import EVERYDAY, observed
 

@@ -14,10 +14,10 @@ from onnx import helper
 from torch import nn
 
 import qutils as q
+from qutils.backends.onnxruntime.runtime import optimized_ops
 from qutils.export import export_float
 from qutils.graph import capture
 from qutils.onnx_import import import_onnx, load_onnx
-from qutils.runtimes.onnxruntime import optimized_ops
 from tests.unit.graph.networks import NETWORKS
 from tests.unit.onnx_import.files import (
     channels_last,

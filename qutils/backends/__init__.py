@@ -1,0 +1,1 @@
+"""Backends, one folder each: how a file is written for a runtime, and what runs it."""

@@ -1,0 +1,1 @@
+"""PyTorch Inductor on x86: ``.pt2`` files."""

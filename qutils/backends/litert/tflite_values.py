@@ -1,0 +1,223 @@
+"""Activations of a ``.tflite`` file: what they mean, and in which order their axes lie.
+
+LiteRT's kernels want channels last, PyTorch's graphs have them in second place. Each value says how
+it lies; it is moved when an operator needs the other order, and not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.fx import GraphModule, Interpreter, Node
+
+from qutils.backends.litert.tflite import FlatModel, Grid
+from qutils.errors import UnsupportedError
+from qutils.graph.nodes import argument, attribute, layer_of, op_name
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of the file. ``shape`` is PyTorch's ``[N, C, ...]``, for one picture.
+
+    With ``last`` it lies as ``[N, ..., C]``; without ``grid`` it holds float32.
+    """
+
+    tensor: int
+    shape: tuple[int, ...]
+    grid: Grid | None
+    last: bool = False
+
+    @property
+    def lies(self) -> tuple[int, ...]:
+        """Its shape as it lies."""
+        return channels_last(self.shape) if self.last else self.shape
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the graph stores: int8 or int32 and their grid along axis 0, or float32."""
+
+    values: NDArray[Any]
+    grid: Grid | None
+
+
+def channels_last(axes: Sequence[int]) -> tuple[int, ...]:
+    """``[N, C, ...] -> [N, ..., C]``.
+
+    >>> channels_last((1, 3, 32, 48))
+    (1, 32, 48, 3)
+    """
+    return (axes[0], *axes[2:], axes[1])
+
+
+def place_of(axis: int, rank: int, last: bool) -> int:
+    """Where an axis of ``[N, C, ...]`` lies.
+
+    >>> place_of(1, 4, last=True), place_of(-1, 4, last=True), place_of(-1, 4, last=False)
+    (3, 2, 3)
+    """
+    axis %= rank
+    return channels_last(range(rank)).index(axis) if last else axis
+
+
+class Writer:
+    """Writes a reference Q/DQ graph operator by operator; holds what was written.
+
+    While ``real`` is set, what is read comes in float32, dequantized where it lies as integers.
+    """
+
+    def __init__(self, module: GraphModule, shapes: Sequence[tuple[int, ...]]) -> None:
+        self.module, self.flat = module, FlatModel()
+        self.real = False
+        self.values: dict[str, Value] = {}
+        self._reals: dict[int, Value] = {}  # by tensor: dequantized once, whoever reads it
+        self.shapes = _shapes(module, *(torch.zeros(1, *shape) for shape in shapes))
+        self._twice = _shapes(module, *(torch.zeros(2, *shape) for shape in shapes))
+
+    def read(self, node: Any) -> Value:
+        """The activation that a node stands for, computed or stored."""
+        if (stored := self.stored(node)) is not None:
+            tensor = self.flat.constant(stored.values, stored.grid)
+            return Value(tensor, stored.values.shape, stored.grid)
+        value = self.values[node.name]
+        if not self.real or value.grid is None:
+            return value
+        if value.tensor not in self._reals:
+            self._reals[value.tensor] = self.requantized(value, None)
+        return self._reals[value.tensor]
+
+    def growing(self, node: Node) -> int | None:
+        """The axis of a node's value that grows with the batch."""
+        pairs = zip(self.shapes[node.name], self._twice[node.name], strict=True)
+        return next((axis for axis, (one, two) in enumerate(pairs) if one != two), None)
+
+    def stored(self, node: Any) -> Stored | None:
+        """The integers behind a ``dequantize`` of something stored, as int8; None if computed.
+
+        While ``real`` is set, the float32 values that they mean, or that are stored as such.
+        """
+        if self.real:
+            return self._stored_real(node)
+        if not isinstance(node, Node) or not op_name(node).startswith("dequantize"):
+            return None
+        source, scale, zero_point = (argument(node, place) for place in range(3))
+        if not isinstance(source, Node) or source.op != "get_attr":
+            return None
+        integers = attribute(self.module, str(source.target)).contiguous().numpy()
+        moved = 128 * (integers.dtype == np.uint8)
+        if moved:
+            integers = (integers.astype(np.int16) - moved).astype(np.int8)
+        if isinstance(scale, Node):  # weights, symmetric: zero points lie in the middle
+            scales = attribute(self.module, str(scale.target)).float().tolist()
+            return Stored(integers, Grid(tuple(scales)))
+        zero_point -= moved
+        return Stored(integers, Grid((float(scale),), int(zero_point)))
+
+    def _stored_real(self, node: Any) -> Stored | None:
+        if isinstance(node, int | float):
+            return Stored(np.array(node, np.float32), None)
+        if not isinstance(node, Node):
+            return None
+        if node.op == "get_attr":
+            value = attribute(self.module, str(node.target))
+        elif op_name(node).startswith("dequantize") and node.args[0].op == "get_attr":  # type: ignore[union-attr]
+            value = node.target(*map(self._attribute, node.args), **node.kwargs)  # type: ignore[operator]
+        else:
+            return None
+        return Stored(value.detach().float().contiguous().numpy(), None)
+
+    def _attribute(self, operand: Any) -> Any:
+        is_node = isinstance(operand, Node)
+        return attribute(self.module, str(operand.target)) if is_node else operand
+
+    def emit(
+        self,
+        code: str,
+        inputs: Sequence[int],
+        shape: Sequence[int],
+        grid: Grid | None,
+        options: str = "",
+        *,
+        last: bool = False,
+        **values: Any,
+    ) -> Value:
+        """Append an operator whose result, int8 or float32, has this (PyTorch) shape."""
+        made = Value(-1, tuple(shape), grid, last)
+        kind = "float32" if grid is None else "int8"
+        output = self.flat.tensor(made.lies, kind, grid, last=last)
+        return replace(made, tensor=self.flat.operator(code, inputs, output, options, **values))
+
+    def arranged(self, value: Value, last: bool) -> Value:
+        """The value with its channels last, or in second place."""
+        rank = len(value.shape)
+        if value.last == last or rank < 3:
+            return replace(value, last=last and rank > 2)
+        if self.lies_alike(value):
+            return self.reshaped(value, value.shape, last=last)
+        order = channels_last(range(rank)) if last else (0, rank - 1, *range(1, rank - 1))
+        axes = self.flat.integers(order)
+        inputs = (value.tensor, axes)
+        return self.emit(
+            "TRANSPOSE", inputs, value.shape, value.grid, "TransposeOptions", last=last
+        )
+
+    def lies_alike(self, value: Value) -> bool:
+        """Whether both orders of the axes are the same in memory."""
+        return value.shape[1] == 1 or set(value.shape[2:]) <= {1}
+
+    def reshaped(
+        self, value: Value, shape: Sequence[int], *, last: bool = False, growing: int | None = 0
+    ) -> Value:
+        """The same numbers under another shape; the axis that grows with the batch stays open."""
+        made = Value(-1, tuple(shape), value.grid, last)
+        if made.lies == value.lies:
+            return replace(made, tensor=value.tensor)
+        sizes = [-1 if axis == growing else size for axis, size in enumerate(made.lies)]
+        target = self.flat.integers(sizes)
+        new_shape = np.array(sizes, np.int32)
+        return self.emit(
+            "RESHAPE",
+            (value.tensor, target),
+            shape,
+            value.grid,
+            "ReshapeOptions",
+            last=last,
+            newShape=new_shape,
+        )
+
+    def requantized(self, value: Value, grid: Grid | None) -> Value:
+        """The value on another grid; in float32 if that is None."""
+        if value.grid == grid:
+            return value
+        code, options = "QUANTIZE", "QuantizeOptions"
+        if grid is None:
+            code, options = "DEQUANTIZE", "DequantizeOptions"
+        return self.emit(code, (value.tensor,), value.shape, grid, options, last=value.last)
+
+
+def unsupported(node: Node, why: str) -> UnsupportedError:
+    """An error that names operator and module."""
+    return UnsupportedError(
+        f"LiteRT cannot run aten.{op_name(node)} in module {layer_of(node)!r}: {why}"
+    )
+
+
+def _shapes(module: GraphModule, *inputs: torch.Tensor) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor in the graph."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    class Watcher(Interpreter):
+        def run_node(self, n: Node) -> Any:
+            value = super().run_node(n)
+            if isinstance(value, torch.Tensor):
+                found[n.name] = tuple(value.shape)
+            return value
+
+    with torch.no_grad():
+        Watcher(module).run(*inputs)
+    return found

@@ -1,0 +1,1 @@
+"""ONNX Runtime on the CPU: ``.onnx`` files in QDQ form."""

@@ -1,0 +1,1 @@
+"""OpenVINO on the CPU: the QDQ ``.onnx`` files that ONNX Runtime reads."""

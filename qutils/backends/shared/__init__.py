@@ -1,0 +1,1 @@
+"""What several backends share: the interface of runtimes, ONNX files, rewrites of graphs."""

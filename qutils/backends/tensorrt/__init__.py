@@ -1,0 +1,1 @@
+"""TensorRT for RTX on NVIDIA GPUs: ``.onnx`` files and engines."""

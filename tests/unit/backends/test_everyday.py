@@ -1,0 +1,47 @@
+"""Operators of today's networks: the file computes what was simulated, on every backend."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from qutils.calibration import calibrate
+from qutils.errors import UnsupportedError
+from qutils.export import SUFFIXES, export
+from qutils.runtimes import RUNTIMES, load
+from tests.unit.backends.everyday import EVERYDAY, REFUSED, SHAPE, Everyday
+from tools.operators import DOCUMENT, state_of, written
+
+FAST = [name for name in ("onnxruntime", "openvino", "litert") if RUNTIMES[name].installed]
+
+
+@pytest.mark.filterwarnings("ignore:Only")
+@pytest.mark.parametrize("name", FAST)
+@torch.no_grad()
+def test_the_file_computes_what_was_simulated(name, tmp_path):
+    torch.manual_seed(0)
+    module = Everyday([op for op in EVERYDAY if op not in REFUSED.get(name, {})]).eval()
+    x = torch.randn(3, *SHAPE)
+    sim = calibrate(module, x, target=name)
+    path = export(sim, tmp_path / f"net{SUFFIXES[name]}")
+    file = module.parts(torch.from_numpy(load(path, name).run(x.numpy())))
+    simulated, wanted = module.parts(sim(x)), module.parts(module(x))
+    step = max(float(q.scale) for q in sim.quantizers.values() if q.site.role != "weight")
+    for other, allowed in ((simulated, 1.01), (wanted, 4)):
+        far = {op: float((file[op] - other[op]).abs().max()) / step for op in file}
+        assert {op: steps for op, steps in far.items() if steps > allowed} == {}
+
+
+@pytest.mark.filterwarnings("ignore:Only")
+@pytest.mark.parametrize(
+    ("name", "operator"), [(name, op) for name, ops in REFUSED.items() for op in ops]
+)
+def test_refused_operators_are_named(name, operator, tmp_path):
+    module, x = Everyday([operator]).eval(), torch.randn(2, *SHAPE)
+    with pytest.raises(UnsupportedError) as error:
+        export(calibrate(module, x, target=name), tmp_path / "net.tflite", target=name)
+    assert REFUSED[name][operator] in str(error.value)
+
+
+def test_the_table_says_what_is_placed():
+    assert DOCUMENT.read_text(encoding="utf-8") == written(state_of())
