@@ -21,8 +21,8 @@ from qutils.graph.axes import Dynamic
 from qutils.graph.batches import CHUNK, inputs_of, opened
 from qutils.graph.lookups import outside
 from qutils.graph.nodes import layer_of, op_name, stored
-from qutils.graph.pair_sums import settled
 from qutils.graph.signature import Batch, Signature
+from qutils.graph.targets import settled
 from qutils.observers.rows import Rows
 from qutils.observers.statistic import Statistic
 from qutils.schemes import Recipe, Scheme

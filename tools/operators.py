@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from qutils.backends import BACKENDS
 from qutils.files import write_text
 from qutils.graph import capture, place
 from qutils.graph.nodes import layer_of, op_name
@@ -21,14 +22,7 @@ from qutils.graph.targets import TARGETS
 from tests.unit.backends import everyday, operators
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "operators.md"
-_BACKENDS = {
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "litert": "LiteRT",
-    "executorch": "ExecuTorch",
-    "inductor": "Inductor",
-    "tensorrt": "TensorRT",
-}
+_BACKENDS = {name: backend.label for name, backend in BACKENDS.items()}
 _HEAD = """# Operators and backends
 
 What becomes of an operator between two layers with integer weights:

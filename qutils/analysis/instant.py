@@ -8,7 +8,7 @@ import torch
 
 from qutils.calibration import Observation, scheme_of
 from qutils.graph import Site
-from qutils.graph.pair_sums import settled
+from qutils.graph.targets import settled
 from qutils.schemes import Recipe, Scheme
 from qutils.simulate import FakeQuantize, SimulatedModel
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from qutils.calibration import Observation, scheme_of
 from qutils.errors import known_names
 from qutils.graph import Site
-from qutils.graph.pair_sums import settled
+from qutils.graph.targets import settled
 from qutils.schemes import Recipe
 from qutils.simulate import SimulatedModel
 

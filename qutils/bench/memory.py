@@ -37,7 +37,7 @@ def peak_of(function: str, *args: Json, timeout: float | None = None, **kwargs: 
 
 
 def peak_of_inference(
-    path: str | Path, runtime: str = "onnxruntime", batch: int = 1, threads: int = 1
+    path: str | Path, runtime: str | None = None, batch: int = 1, threads: int = 1
 ) -> PeakMemory:
     """Peak memory of loading a model file and running one batch of ``batch`` samples.
 
@@ -48,7 +48,7 @@ def peak_of_inference(
     return peak_of("qutils.bench.memory:infer", file, runtime, batch, threads)
 
 
-def infer(path: str, runtime: str, batch: int, threads: int) -> None:
+def infer(path: str, runtime: str | None, batch: int, threads: int) -> None:
     """Load a model file and run one batch: what ``peak_of_inference`` measures."""
     model = load(path, runtime=runtime, threads=threads)
     np.asarray(model.run(normal_batch(model, batch)))

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from qutils.backends import BACKENDS
+from qutils.backends.backend import late
 from qutils.commands.choices import Registered
 from qutils.interrupt import nothing_begun
 
-#: Targets that have rules, and where their check lives.
-CHECKS = {"tensorrt": "qutils.backends.tensorrt.rules"}
+#: The check of every backend that has rules.
+CHECKS = {name: backend.rules for name, backend in BACKENDS.items() if backend.rules}
 _TARGET = Registered("target", "qutils.commands.check", "CHECKS")
 
 
@@ -24,13 +26,11 @@ def command(ctx: click.Context, file: Path, target: str) -> None:
     Each breach is told with its rule, its node and its mend; the exit code is 1 if there is any.
     Nothing is run, and neither a GPU nor the runtime is needed.
     """
-    from importlib import import_module
-
     with nothing_begun():
         from qutils.backends.shared.onnx_file import read_onnx
         from qutils.backends.shared.qdq_graph import integer_operators
 
-        check = import_module(CHECKS[target]).check
+        check = late(CHECKS[target])
     found = check(file)
     for violation in found:
         click.echo(str(violation))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qutils import detection, runtimes
+from qutils.backends import targets_of
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.experiments.staging import probe_write
-from qutils.export import SUFFIXES, targets_of
 from qutils.runtimes import RUNTIMES
 
 #: Pictures that a network is trained on when it follows its float self.
@@ -42,7 +42,8 @@ class Asked:
         fitting = targets_of(self.out)
         if not fitting or (self.target is not None and self.target not in fitting):
             wanted = f" for {self.target}" if self.target else ""
-            endings = {SUFFIXES[self.target]} if self.target else set(SUFFIXES.values())
+            chosen = [self.target] if self.target else RUNTIMES
+            endings = {RUNTIMES[name].suffix for name in chosen}
             raise InvalidInputError(
                 f"{self.out} has no fitting ending{wanted}: end it in "
                 f"{' or '.join(sorted(endings))}"

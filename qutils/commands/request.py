@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from qutils.backends import targets_of
 from qutils.commands.foreign import foreign
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.experiments.staging import probe_write
-from qutils.export import targets_of
 from qutils.runtimes import RUNTIMES
 from qutils.schemes import Granularity, Recipe, Scheme
 

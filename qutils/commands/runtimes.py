@@ -17,12 +17,11 @@ def command() -> None:
     """
     with nothing_begun():
         from qutils.backends.shared.cpu import has_vnni, saturates
-        from qutils.graph.pair_sums import pair_sums
         from qutils.runtimes import RUNTIMES
 
     for name, entry in RUNTIMES.items():
         here = "installed" if entry.installed else "missing"
-        click.echo(f"{name:<12} {entry.suffix:<8} {here:<10} saturates {pair_sums(name)}")
+        click.echo(f"{name:<12} {entry.suffix:<8} {here:<10} saturates {entry.target.pair_sums}")
     if has_vnni():
         click.echo("This CPU has VNNI: nothing saturates here.")
     elif saturates():

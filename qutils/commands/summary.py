@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from qutils.analysis import decibels
-from qutils.backends.shared.cpu import EXACT_OPTION
+from qutils.backends import BACKENDS, readers_of
 from qutils.bench.accuracy import Accuracy, Predict, wilson
 from qutils.bench.size import Size
 from qutils.commands.inputs import Inputs
 from qutils.errors import InvalidInputError
 from qutils.graph.capture import parameters_of
 from qutils.graph.nodes import float_inputs, made_by, read_by
-from qutils.graph.pair_sums import can_overflow, pair_sums
+from qutils.graph.pair_sums import can_overflow
 from qutils.simulate import SimulatedModel
 
 #: The ways of execution that are compared; the first is the reference.
@@ -190,7 +190,7 @@ def float_lines(sim: SimulatedModel) -> list[str]:
 
 def saturation_lines(sim: SimulatedModel) -> list[str]:
     """Say whether CPUs without VNNI compute something else, and what limits the weights if not."""
-    record = pair_sums(sim.target.name)
+    record = sim.target.pair_sums
     if not record.can_saturate:
         return []
     if not can_overflow(sim.recipe.weights):
@@ -218,20 +218,6 @@ def frozen_lines(sim: SimulatedModel) -> list[str]:
 
 def run_lines(path: Path, target: str) -> list[str]:
     """How to run the file so that it computes what was scored."""
-    named = "" if target == "onnxruntime" else f", {target!r}"
+    named = "" if target == readers_of(path)[0] else f", {target!r}"
     lines = [f"Run it: qutils.runtimes.load({str(path)!r}{named}).run(batch)"]
-    if target == "onnxruntime":
-        lines.append(
-            "In an ONNX Runtime session of your own, on an x86 CPU without VNNI: "
-            f'session_options.add_session_config_entry("{EXACT_OPTION}", "1"); its default INT8 '
-            "kernels saturate there, and predict otherwise (not with --saturation-safe)."
-        )
-    if target == "litert":
-        lines.append(
-            "In an Interpreter of your own: input and output are float32 in PyTorch's order, "
-            "[N, C, ...]; resize_tensor_input sets N."
-        )
-    if target == "tensorrt":
-        lines.append(f"Check it, here or anywhere: qutils check {path} --target tensorrt")
-        lines.append(f"Build its engine, and time it on a GPU: qutils engine {path} OUT.engine")
-    return lines
+    return lines + [hint.replace("{path}", str(path)) for hint in BACKENDS[target].hints]

@@ -8,7 +8,7 @@ from qutils.explain.advice import advice, remarks
 from qutils.explain.profile import Executed, Profile
 from qutils.explain.report import Explanation
 from qutils.explain.roofline import Roofline
-from qutils.graph.pair_sums import pair_sums
+from qutils.graph.targets import target
 
 #: So many layers are listed.
 LISTED = 12
@@ -49,7 +49,7 @@ def _cpu(found: Explanation) -> Iterator[str]:
         yield f"  {offer.instructions.name:<12} {has:<4} {offer.instructions.does}"
     if not found.offers:
         yield "  unknown: the system does not list the CPU's instructions"
-    yield f"ONNX Runtime's kernels saturate {pair_sums('onnxruntime')}"
+    yield f"ONNX Runtime's kernels saturate {target('onnxruntime').pair_sums}"
     roof = found.roofline
     yield f"Ceiling, measured in ONNX Runtime with threads {roof.threads}:"
     yield (

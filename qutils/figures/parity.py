@@ -8,16 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from qutils.backends import BACKENDS
 from qutils.figures import marks
 from qutils.figures.rows import checked
 from qutils.figures.theme import (
     BLACK,
-    BLUE,
-    GREEN,
     GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
     VERMILLION,
     model_label,
     themed,
@@ -26,12 +22,7 @@ from qutils.figures.theme import (
 #: Always this colour and mark for this executor.
 EXECUTORS = {
     "simulation": (GREY, "o"),
-    "onnxruntime": (BLUE, "s"),
-    "openvino": (ORANGE, "^"),
-    "litert": (GREEN, "D"),
-    "executorch": (PURPLE, "v"),
-    "inductor": (SKY, "P"),
-    "tensorrt": (BLACK, "X"),
+    **{name: (backend.color, backend.marker) for name, backend in BACKENDS.items()},
 }
 _OTHER = (VERMILLION, "*")
 

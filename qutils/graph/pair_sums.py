@@ -1,4 +1,4 @@
-"""Which backends add products of 8-bit integers in pairs of 16 bits, and on which CPUs; PAIR_SUMS.
+"""Kernels that add products of 8-bit integers in pairs of 16 bits, and weights that are safe there.
 
 x86 CPUs without VNNI multiply unsigned activations by signed weights with ``vpmaddubsw``, which
 adds two neighbouring products in 16 bits and saturates. Two activations of 255 leave 16 bits where
@@ -14,16 +14,14 @@ way, and cost more.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qutils.errors import unknown_name
-from qutils.schemes import Recipe, Scheme
+from qutils.schemes import Scheme
 
 #: What sums 8-bit products: instructions that add four of them in 32 bits (AVX-512 VNNI, AVX-VNNI),
 #: or those of AVX2 and AVX-512 without VNNI, which add two in 16 bits.
@@ -39,7 +37,8 @@ class PairSums:
     """Whether a backend's integer kernels can saturate, on which CPUs, and what prevents it.
 
     ``cpus`` is empty where they never do. ``switch`` makes the kernels exact; empty if nothing
-    does, so that only the weights can prevent it.
+    does, so that only the weights can prevent it. Tests check every backend's record on the CPU
+    that runs them, natively and under ``tools/avx2``.
     """
 
     cpus: str = ""
@@ -60,7 +59,7 @@ class PairSums:
     def __str__(self) -> str:
         """Return what a table shows.
 
-        >>> print(pair_sums("litert"))
+        >>> print(PairSums(kernels="XNNPACK"))
         never (XNNPACK)
         """
         if not self.can_saturate:
@@ -69,43 +68,8 @@ class PairSums:
         return f"on {self.cpus} ({self.kernels}; {remedy})"
 
 
-_WITHOUT_VNNI = "x86 with AVX2 or AVX-512 but no VNNI"
-
-#: By target. Checked by tests on the CPU that runs them, natively and under ``tools/avx2``.
-PAIR_SUMS: MappingProxyType[str, PairSums] = MappingProxyType(
-    {
-        "onnxruntime": PairSums(
-            _WITHOUT_VNNI, "session.x64quantprecision=1, which qutils.runtimes sets", "MLAS"
-        ),
-        "openvino": PairSums(_WITHOUT_VNNI, kernels="oneDNN", neighbours="place"),
-        "inductor": PairSums(_WITHOUT_VNNI, kernels="oneDNN", neighbours="place"),
-        "litert": PairSums(kernels="XNNPACK"),
-        "executorch": PairSums(kernels="XNNPACK"),
-        "tensorrt": PairSums(kernels="GPU"),
-    }
-)
-
-
-def pair_sums(target_name: str) -> PairSums:
-    """Return a target's record.
-
-    Raises:
-        InvalidInputError: unknown target; the closest name is suggested.
-    """
-    if target_name not in PAIR_SUMS:
-        raise unknown_name("target", target_name, PAIR_SUMS)
-    return PAIR_SUMS[target_name]
-
-
-def settled(recipe: Recipe, target_name: str) -> Recipe:
-    """Return the recipe with ``saturation_safe`` decided: ``"auto"`` follows the target.
-
-    >>> settled(Recipe(), "openvino").saturation_safe, settled(Recipe(), "litert").saturation_safe
-    (True, False)
-    """
-    if recipe.saturation_safe != "auto":
-        return recipe
-    return replace(recipe, saturation_safe=pair_sums(target_name).needs_safe_weights)
+#: The CPUs on which kernels of backends that saturate do so.
+WITHOUT_VNNI = "x86 with AVX2 or AVX-512 but no VNNI"
 
 
 def can_overflow(scheme: Scheme) -> bool:

@@ -1,12 +1,15 @@
-"""Targets: which integer kernels a runtime has, as data that placement follows; TARGETS."""
+"""Targets: the integer kernels of a runtime, as data that placement follows; TARGETS."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Literal
 
+from qutils.discovery import Discovered
 from qutils.errors import UnsupportedError, unknown_name
-from qutils.graph.nodes import PRODUCTS
+from qutils.graph.pair_sums import PairSums
 from qutils.schemes import Recipe
 
 
@@ -27,7 +30,7 @@ class Target:
     quantized; that of an op of ``takes_in_silu`` computes ``x sigmoid(x)`` of its result
     likewise. A runtime that ``follows_moves`` knows that what passes values on keeps their
     scale; others are told by a pair behind each such op. The results of ops of ``fixed_ranges``
-    have that range whatever calibration sees.
+    have that range whatever calibration sees. ``pair_sums`` says where the kernels saturate.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Target:
     fixed_ranges: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     only_symmetric: bool = False
     bias: Literal["int32", "float"] = "int32"
+    pair_sums: PairSums = field(default_factory=PairSums)
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """The recipe in the target's integers.
@@ -98,106 +102,9 @@ class Target:
             )
 
 
-_FUSED = ("relu", "relu6", "hardtanh", "clamp")
-_SHAPES = (
-    "flatten",
-    "view",
-    "reshape",
-    "_unsafe_view",
-    "squeeze",
-    "unsqueeze",
-    "permute",
-    "transpose",
-    "expand",
-    "slice",
-    "index_select",
-    "pixel_shuffle",
-    "upsample_nearest2d",
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool3d",
-    "relu",
-    "constant_pad_nd",
-    "pad",
-)
-
-_ONNXRUNTIME = Target(
-    name="onnxruntime",
-    weighted=("conv1d", "conv2d", "conv3d", "linear"),
-    quantized=(
-        "add",
-        "mul",
-        "cat",
-        "adaptive_avg_pool2d",
-        "avg_pool1d",
-        "avg_pool2d",
-        "avg_pool3d",
-        "sigmoid",
-        "leaky_relu",
-    ),
-    pass_through=_SHAPES,
-    fused=_FUSED,
-    float_output=("linear", *PRODUCTS),
-    float_endings=("log_softmax", "softmax"),
-    products=PRODUCTS,
-    symmetric_activations=False,  # a zero point above qmin keeps conv + relu in float
-)
-
-_CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
-
-#: Without pooling of three axes.
-_FLAT = tuple(op for op in _ONNXRUNTIME.quantized if op != "avg_pool3d")
-
-TARGETS: dict[str, Target] = {
-    # 7 bits leave the eighth of an int8 unused: two products then fit into 16 bits (``saturating``)
-    "onnxruntime": replace(_ONNXRUNTIME, weight_bits=(7, 8)),
-    "openvino": replace(
-        _ONNXRUNTIME,
-        name="openvino",
-        float_output=(*_CONVOLUTIONS, "linear"),
-        products=(),  # its int8 kernel takes operands around zero only
-        takes_in_sums=_CONVOLUTIONS,
-        takes_in_silu=_CONVOLUTIONS,
-        follows_moves=True,
-    ),
-    "litert": replace(
-        _ONNXRUNTIME,
-        name="litert",
-        weighted=("conv1d", "conv2d", "linear"),
-        quantized=(*_FLAT, "softmax", "log_softmax"),
-        pass_through=tuple(op for op in _SHAPES if op != "max_pool3d"),
-        quantize_output=True,
-        float_output=(),
-        float_endings=(),
-        fixed_ranges={  # scale 1/256, and 16/256, say the kernels
-            "sigmoid": (0, 255 / 256),
-            "softmax": (0, 255 / 256),
-            "log_softmax": (-255 / 16, 0),
-        },
-    ),
-    "tensorrt": replace(
-        _ONNXRUNTIME,
-        name="tensorrt",
-        quantized=_FLAT,
-        float_output=(*_CONVOLUTIONS, "linear"),
-        products=(),
-        takes_in_sums=_CONVOLUTIONS,
-        symmetric_activations=True,
-        only_symmetric=True,
-        bias="float",
-    ),
-    "executorch": replace(  # XNNPACK's int8 kernels; the rest it computes in float
-        _ONNXRUNTIME,
-        name="executorch",
-        weighted=("conv1d", "conv2d", "linear"),
-        quantized=("add", "mul", "cat", "adaptive_avg_pool2d"),
-        pass_through=tuple(op for op in _SHAPES if op != "max_pool3d"),
-        float_output=(),
-        products=(),
-        symmetric_activations=True,
-    ),
-    "inductor": replace(_ONNXRUNTIME, name="inductor", float_output=("linear",), products=()),
-}
+#: The target of every backend by name; placement follows them, the command line lists them. They
+#: live above, in the folders of ``qutils.backends``, and are looked up there when first asked for.
+TARGETS: Mapping[str, Target] = Discovered("qutils.backends", "BACKEND", attrgetter("target"))
 
 
 def target(name: str) -> Target:
@@ -212,3 +119,14 @@ def target(name: str) -> Target:
     if name not in TARGETS:
         raise unknown_name("target", name, TARGETS)
     return TARGETS[name]
+
+
+def settled(recipe: Recipe, target_name: str) -> Recipe:
+    """Return the recipe with ``saturation_safe`` decided: ``"auto"`` follows the target.
+
+    >>> settled(Recipe(), "openvino").saturation_safe, settled(Recipe(), "litert").saturation_safe
+    (True, False)
+    """
+    if recipe.saturation_safe != "auto":
+        return recipe
+    return replace(recipe, saturation_safe=target(target_name).pair_sums.needs_safe_weights)

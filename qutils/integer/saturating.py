@@ -31,7 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qutils.errors import UnsupportedError, unknown_name
-from qutils.graph.pair_sums import INSTRUCTIONS, Instructions, is_depthwise, pair_sums
+from qutils.graph.pair_sums import INSTRUCTIONS, Instructions, is_depthwise
+from qutils.graph.targets import target
 from qutils.integer.kernels import KERNELS, Kernel, convolve, linear, of_accumulator
 from qutils.integer.values import Accumulator, Quantized, Unrounded
 
@@ -194,6 +195,6 @@ def kernels_on(instructions: Instructions, target_name: str) -> Mapping[str, Ker
     """
     if instructions not in INSTRUCTIONS:
         raise unknown_name("instructions", instructions, INSTRUCTIONS)
-    record = pair_sums(target_name)
+    record = target(target_name).pair_sums
     exact = instructions == "vnni" or not record.can_saturate
     return KERNELS if exact else _BY_PAIRS[record.neighbours]

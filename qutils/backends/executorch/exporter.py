@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from qutils.backends.executorch import BACKEND
 from qutils.backends.shared.forms import (
     dense,
     flatten_volumes,
     float_biases,
-    missing,
     move_integers,
     one_reader_each,
     signed,
@@ -30,6 +30,7 @@ from qutils.backends.shared.forms import (
     untranslated,
 )
 from qutils.convert import convert
+from qutils.errors import not_installed
 from qutils.files import atomic_path
 from qutils.graph.nodes import argument, clip_range, op_name
 from qutils.graph.quiet import quiet
@@ -99,7 +100,7 @@ def lower(module: GraphModule, signature: Signature) -> bytes:
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
             from executorch.exir import to_edge_transform_and_lower
         except ImportError as error:
-            raise missing("executorch", "executorch", error) from error
+            raise not_installed(BACKEND.package, BACKEND.install_extra, error) from error
         try:
             example = tuple(spec.example(1, {}) for spec in signature.inputs)
             exported = torch.export.export(module, example)

@@ -35,6 +35,7 @@ from qutils.backends.shared.runtime import (
     RuntimeOptions,
     by_name,
     check_inputs,
+    only,
 )
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 
@@ -137,7 +138,7 @@ class ExecuTorch(Runtime):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a batch, as the file declares it."""
-        return self._only[1]
+        return only(self.path, self._inputs)[1]
 
     @property
     def version(self) -> str:
@@ -147,7 +148,7 @@ class ExecuTorch(Runtime):
     @property
     def input_shape(self) -> tuple[Axis, ...]:
         """Shape of a batch: open where the file computes one sample."""
-        return _open(self._only[0])
+        return _open(only(self.path, self._inputs)[0])
 
     @property
     def inputs(self) -> dict[str, tuple[Axis, ...]]:
@@ -158,15 +159,6 @@ class ExecuTorch(Runtime):
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in order."""
         return self._outputs
-
-    @property
-    def _only(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        if len(self._inputs) > 1:
-            raise UnsupportedError(
-                f"{self.path} takes {', '.join(self._inputs)}: one input was expected. Give a file "
-                "with one input, or run this one with a dict of arrays."
-            )
-        return next(iter(self._inputs.values()))
 
 
 def _open(shape: tuple[int, ...]) -> tuple[Axis, ...]:

@@ -32,7 +32,7 @@ from torch._inductor.utils import run_and_get_code
 from qutils.backends.inductor.pt2 import check
 from qutils.backends.shared.cpu import X86, saturates
 from qutils.backends.shared.overflow import warn_of_overflow
-from qutils.backends.shared.runtime import Arrays, Axis, Runtime, RuntimeOptions, check_inputs
+from qutils.backends.shared.runtime import Arrays, Axis, Runtime, RuntimeOptions, check_inputs, only
 from qutils.convert import register_operators
 from qutils.errors import InvalidInputError, MissingPackageError, UnsupportedError
 from qutils.graph.nodes import argument, layer_of, op_name
@@ -176,12 +176,7 @@ class Inductor(Runtime):
     @property
     def input_shape(self) -> tuple[Axis, ...]:
         """Shape of a batch, of any size."""
-        if len(self._inputs) > 1:
-            raise UnsupportedError(
-                f"{self.path} takes {', '.join(self._inputs)}: one input was expected. Give a file "
-                "with one input, or run this one with a dict of arrays."
-            )
-        return next(iter(self._inputs.values()))[0]
+        return only(self.path, self._inputs)[0]
 
     @property
     def inputs(self) -> dict[str, tuple[Axis, ...]]:

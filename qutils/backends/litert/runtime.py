@@ -36,6 +36,7 @@ from qutils.backends.shared.runtime import (
     RuntimeOptions,
     by_name,
     check_inputs,
+    only,
 )
 from qutils.errors import DataError, UnsupportedError
 
@@ -131,12 +132,7 @@ class LiteRT(Runtime):
     @property
     def input_shape(self) -> tuple[Axis, ...]:
         """Shape the file declares; open axes are None."""
-        if len(self._inputs) > 1:
-            raise UnsupportedError(
-                f"{self.path} takes {', '.join(self._inputs)}: one input was expected. Give a file "
-                "with one input, or run this one with a dict of arrays."
-            )
-        return _axes(next(iter(self._inputs.values())))
+        return _axes(only(self.path, self._inputs))
 
     @property
     def inputs(self) -> dict[str, tuple[Axis, ...]]:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qutils.backends.litert import BACKEND
 from qutils.errors import not_installed
 
 #: First bytes of a file, behind the offset of its root table.
 IDENTIFIER = b"TFL3"
 #: The names of tensors that lie with their channels last end so; the others lie as in PyTorch.
 CHANNELS_LAST = ".last"
-INSTALL = "pip install -e '.[litert]'"
 _SCHEMA = 3  # version of the format
 _ALIGNMENT = 16  # bytes; kernels read constants where they lie in the file
 _KINDS = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"}
@@ -171,7 +171,7 @@ def _schema() -> ModuleType:
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError as error:
-        raise not_installed("ai_edge_litert", INSTALL, error) from error
+        raise not_installed("ai_edge_litert", BACKEND.install_extra, error) from error
     return schema_py_generated  # type: ignore[no-any-return]
 
 

@@ -37,6 +37,7 @@ from qutils.backends.shared.runtime import (
     RuntimeOptions,
     by_name,
     check_inputs,
+    only,
     require,
 )
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
@@ -150,7 +151,7 @@ class OnnxRuntime(Runtime):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a batch, as the file declares it."""
-        return np.dtype(_DTYPES[self._only.type])
+        return np.dtype(_DTYPES[only(self.path, self._inputs).type])
 
     @property
     def version(self) -> str:
@@ -160,7 +161,7 @@ class OnnxRuntime(Runtime):
     @property
     def input_shape(self) -> tuple[Axis, ...]:
         """Shape the file declares; open axes are names or None."""
-        return tuple(self._only.shape)
+        return tuple(only(self.path, self._inputs).shape)
 
     @property
     def inputs(self) -> dict[str, tuple[Axis, ...]]:
@@ -171,15 +172,6 @@ class OnnxRuntime(Runtime):
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in order."""
         return self._outputs
-
-    @property
-    def _only(self) -> Any:
-        if len(self._inputs) > 1:
-            raise UnsupportedError(
-                f"{self.path} takes {', '.join(self._inputs)}: one input was expected. Give a file "
-                "with one input, or run this one with a dict of arrays."
-            )
-        return next(iter(self._inputs.values()))
 
 
 def optimized_ops(path: str | Path, options: RuntimeOptions | None = None) -> OptimizedOps:

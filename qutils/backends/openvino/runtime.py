@@ -41,6 +41,7 @@ from qutils.backends.shared.runtime import (
     RuntimeOptions,
     by_name,
     check_inputs,
+    only,
 )
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 
@@ -197,7 +198,7 @@ class OpenVino(Runtime):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a batch, as the file declares it."""
-        found: np.dtype[Any] = np.dtype(self._only.get_element_type().to_dtype())
+        found: np.dtype[Any] = np.dtype(only(self.path, self._inputs).get_element_type().to_dtype())
         return found
 
     @property
@@ -208,7 +209,7 @@ class OpenVino(Runtime):
     @property
     def input_shape(self) -> tuple[Axis, ...]:
         """Shape the file declares; open axes are None."""
-        return _axes(self._only)
+        return _axes(only(self.path, self._inputs))
 
     @property
     def inputs(self) -> dict[str, tuple[Axis, ...]]:
@@ -219,15 +220,6 @@ class OpenVino(Runtime):
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in order."""
         return self._outputs
-
-    @property
-    def _only(self) -> Any:
-        if len(self._inputs) > 1:
-            raise UnsupportedError(
-                f"{self.path} takes {', '.join(self._inputs)}: one input was expected. Give a file "
-                "with one input, or run this one with a dict of arrays."
-            )
-        return self._model.input(0)
 
 
 def _names(ports: Sequence[Any]) -> tuple[str, ...]:

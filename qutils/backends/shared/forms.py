@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from qutils.errors import MissingPackageError, UnsupportedError, not_installed
+from qutils.errors import UnsupportedError
 from qutils.graph.nodes import argument, attribute, insert, is_float, op_name
 
 _HALF = 128  # from 0..255 to -128..127
@@ -197,11 +197,6 @@ def _padding_by(zero_point: Any, node: Node) -> tuple[Any, ...]:
 
 def _value(module: GraphModule, operand: Any) -> Any:
     return attribute(module, str(operand.target)) if isinstance(operand, Node) else operand
-
-
-def missing(package: str, extra: str, error: ImportError) -> MissingPackageError:
-    """The error for an exporter whose framework is not installed."""
-    return not_installed(package, f"pip install -e '.[{extra}]'", error)
 
 
 def untranslated(framework: str, error: BaseException) -> UnsupportedError:

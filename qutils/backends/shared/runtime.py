@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qutils.errors import InvalidInputError, not_installed
+from qutils.errors import InvalidInputError, UnsupportedError, not_installed
 
+T = TypeVar("T")
 #: One axis of an input: a size, or a name where the file leaves it open (``"n"``).
 Axis = int | str | None
 #: One batch: an array, or arrays by name where a file takes several.
@@ -177,6 +178,20 @@ def check_inputs(
             "no others."
         )
     return {name: check_batch(batch[name], *declared) for name, declared in inputs.items()}
+
+
+def only(path: Path, inputs: Mapping[str, T]) -> T:
+    """Return what is known of a file's only input.
+
+    Raises:
+        UnsupportedError: the file has several inputs; names them.
+    """
+    if len(inputs) > 1:
+        raise UnsupportedError(
+            f"{path} takes {', '.join(inputs)}: one input was expected. Give a file with one "
+            "input, or run this one with a dict of arrays."
+        )
+    return next(iter(inputs.values()))
 
 
 def by_name(names: Sequence[str], outputs: Sequence[NDArray[Any]]) -> Any:

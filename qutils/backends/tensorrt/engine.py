@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from qutils.backends.tensorrt import BACKEND
 from qutils.backends.tensorrt.rules import SLOWER, check
 from qutils.errors import (
     InvalidInputError,
@@ -26,7 +27,7 @@ from qutils.errors import (
 )
 from qutils.files import ROOT, atomic_path
 
-PACKAGE, INSTALL = "tensorrt_rtx", "pip install -e '.[tensorrt]'"
+PACKAGE, INSTALL = BACKEND.package, BACKEND.install_extra
 #: Compute capabilities that int8 engines are built for, by GPU: A100; RTX 30; RTX 40; RTX 50.
 CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
 #: Smallest batch, the one to be fast at, largest.

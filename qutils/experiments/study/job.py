@@ -31,6 +31,7 @@ SOURCES = (
     "qutils.calibration",
     "qutils.checkpoint",
     "qutils.convert",
+    "qutils.discovery",
     "qutils.export",
     "qutils.feed",
     "qutils.graph",

@@ -7,7 +7,7 @@ import torch
 
 from qutils.calibration import calibrate
 from qutils.errors import UnsupportedError
-from qutils.export import SUFFIXES, export
+from qutils.export import export
 from qutils.runtimes import RUNTIMES, load
 from tests.unit.backends.everyday import EVERYDAY, REFUSED, SHAPE, Everyday
 from tools.operators import DOCUMENT, state_of, written
@@ -23,7 +23,7 @@ def test_the_file_computes_what_was_simulated(name, tmp_path):
     module = Everyday([op for op in EVERYDAY if op not in REFUSED.get(name, {})]).eval()
     x = torch.randn(3, *SHAPE)
     sim = calibrate(module, x, target=name)
-    path = export(sim, tmp_path / f"net{SUFFIXES[name]}")
+    path = export(sim, tmp_path / f"net{RUNTIMES[name].suffix}")
     file = module.parts(torch.from_numpy(load(path, name).run(x.numpy())))
     simulated, wanted = module.parts(sim(x)), module.parts(module(x))
     step = max(float(q.scale) for q in sim.quantizers.values() if q.site.role != "weight")

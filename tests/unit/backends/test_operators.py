@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qutils.calibration import calibrate
-from qutils.export import SUFFIXES, export
+from qutils.export import export
 from qutils.integer import IntegerReference
 from qutils.runtimes import RUNTIMES, load
 from tests.unit.backends.operators import FEW, OPERATORS, SHAPES, SideBySide
@@ -24,7 +24,7 @@ def farthest(module: SideBySide, name: str, folder: Path) -> dict[str, dict[str,
     """How far [largest steps] a file is from each other execution, operator by operator."""
     x = torch.randn(4, *module.shape)
     sim = calibrate(module, x, target=name)
-    path = export(sim, folder / f"net{SUFFIXES[name]}")
+    path = export(sim, folder / f"net{RUNTIMES[name].suffix}")
     file = module.parts(torch.from_numpy(load(path, name).run(x.numpy())))
     reference = IntegerReference(sim)
     step = max(float(q.scale) for q in sim.quantizers.values() if q.site.role != "weight")

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from qutils.backends import Backend
 from qutils.errors import DataError, InvalidInputError, MissingPackageError, UnsupportedError
 from qutils.runtimes import RUNTIMES, Runtime, load
-from qutils.runtimes.registry import RuntimeEntry
 
 
 def skip_unless_here(name):
@@ -38,7 +39,7 @@ def test_missing_package_names_the_command(monkeypatch):
 
 
 def test_missing_hardware_is_told_before_a_missing_package(monkeypatch):
-    monkeypatch.setattr("qutils.runtimes.registry.lacking_gpu", lambda: "the driver sees none")
+    monkeypatch.setattr("qutils.backends.backend.lacking_gpu", lambda: "the driver sees none")
     with pytest.raises(UnsupportedError, match=r"tensorrt needs an NVIDIA GPU: none found, the dr"):
         load("model.onnx", runtime="tensorrt")
     assert not RUNTIMES["tensorrt"].installed
@@ -63,7 +64,7 @@ def test_loaded_runtime_keeps_its_options(make_layer):
 
 
 def test_a_runtime_is_here_with_its_package_and_one_of_its_programs():
-    entry = RuntimeEntry("a", "m", "A", "torch", "install it", ".a")
+    entry = Backend("a", "A", ".a", "", "m:A", "torch", command="install it")
     assert entry.installed
     assert replace(entry, programs=("no-such-program", "python3")).installed
     assert not replace(entry, programs=("no-such-program",)).installed
@@ -80,3 +81,23 @@ def test_a_runtime_is_here_with_its_package_and_one_of_its_programs():
 def test_a_file_for_another_runtime_is_not_called_corrupt(path, runtime, message):
     with pytest.raises(InvalidInputError, match=message):
         load(path, runtime=runtime)
+
+
+@pytest.mark.parametrize(
+    ("path", "runtime"),
+    [
+        ("net.onnx", "onnxruntime"),
+        ("net.tflite", "litert"),
+        ("net.pte", "executorch"),
+        ("net.pt2", "inductor"),
+        ("net.xml", "openvino"),
+        ("net.engine", "tensorrt"),
+        ("net", "onnxruntime"),
+    ],
+)
+def test_a_file_is_loaded_by_its_ending(path, runtime, monkeypatch):
+    def get(backend):
+        return SimpleNamespace(load=lambda path, threads, exact: backend.name)
+
+    monkeypatch.setattr(Backend, "get", get)
+    assert load(path) == runtime

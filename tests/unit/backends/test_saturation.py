@@ -16,8 +16,7 @@ from qutils.backends.shared.cpu import has_vnni
 from qutils.backends.shared.overflow import SaturationWarning, overflowing, warn_of_overflow
 from qutils.calibration import observe
 from qutils.errors import QutilsError
-from qutils.export import SUFFIXES, export
-from qutils.graph.pair_sums import PAIR_SUMS
+from qutils.export import export
 from qutils.integer import IntegerReference
 from qutils.runtimes import RUNTIMES, load
 from qutils.schemes import Recipe
@@ -44,13 +43,13 @@ def simulated(target: str, safe: bool | str):
 def test_it_computes_what_its_record_says_of_this_cpu(target, safe, tmp_path):
     """``exact=False`` takes ONNX Runtime's default session, which the record is about."""
     sim = simulated(target, safe)
-    path = export(sim, tmp_path / f"net{SUFFIXES[target]}")
+    path = export(sim, tmp_path / f"net{RUNTIMES[target].suffix}")
     got = torch.from_numpy(load(path, target, exact=False).run(X.numpy()))
     here = "vnni" if has_vnni() else "avx2"
     exact, expected = (IntegerReference(sim, instructions=i)(X) for i in ("vnni", here))
     step = float(exact.abs().max()) / 100
     assert (got - expected).abs().max() <= step  # some round a value at a tie to the other side
-    saturates = here == "avx2" and PAIR_SUMS[target].can_saturate
+    saturates = here == "avx2" and RUNTIMES[target].target.pair_sums.can_saturate
     protected = sim.recipe.saturation_safe
     assert bool((got - exact).abs().max() > 10 * step) is (saturates and not protected)
 
@@ -59,7 +58,7 @@ def test_it_computes_what_its_record_says_of_this_cpu(target, safe, tmp_path):
 def test_files_that_may_saturate_are_named_where_they_would(target, tmp_path, monkeypatch):
     module = RUNTIMES[target].get().__module__
     monkeypatch.setattr(f"{module}.saturates", lambda: True)
-    path = tmp_path / f"net{SUFFIXES[target]}"
+    path = tmp_path / f"net{RUNTIMES[target].suffix}"
     export(simulated(target, False), path)
     with pytest.warns(SaturationWarning, match=r"the weights of 2 layers are large enough"):
         load(path, target)

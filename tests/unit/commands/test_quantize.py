@@ -257,7 +257,7 @@ def test_failure_at_the_very_end_leaves_the_output(folder, monkeypatch, quantize
 def test_for_a_gpu_that_is_not_here_the_file_is_written_and_the_simulation_scored(
     quantize, monkeypatch
 ):
-    monkeypatch.setattr("qutils.runtimes.registry.lacking_gpu", lambda: "the driver sees none")
+    monkeypatch.setattr("qutils.backends.backend.lacking_gpu", lambda: "the driver sees none")
     result = quantize("nets.py:tiny", "net.onnx", "--data", "data.npz", "--target", "tensorrt")
     assert result.exit_code == 0, result.output
     text = result.stdout

@@ -10,7 +10,7 @@ from torch import nn
 from qutils.calibration import Observation, observe
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph import TARGETS, target
-from qutils.graph.pair_sums import settled
+from qutils.graph.targets import settled
 from qutils.schemes import Recipe, Scheme
 from qutils.simulate import FakeQuantizeBias
 

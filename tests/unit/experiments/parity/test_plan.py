@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import pytest
 
+from qutils.backends import Backend
 from qutils.errors import InvalidInputError, MissingPackageError
 from qutils.experiments.parity import PROFILES, choose
 from qutils.experiments.parity.words import of_missing
 from qutils.runtimes import RUNTIMES
-from qutils.runtimes.registry import RuntimeEntry
 from qutils.zoo import MODELS
 
 
-def absent(name: str) -> RuntimeEntry:
-    return RuntimeEntry(name, "qutils.nowhere", "Absent", "no_such_package", "pip install it", ".x")
+def absent(name: str) -> Backend:
+    return Backend(name, "Absent", ".x", "", "", "no_such_package", command="pip install it")
 
 
 @pytest.mark.parametrize("profile", list(PROFILES))

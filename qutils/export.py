@@ -1,8 +1,8 @@
-"""Exporters, one file a format; EXPORTERS maps a target to the one that writes for it.
+"""Write files for runtimes: each backend has an exporter, and ``export`` calls it.
 
-``qutils.export.export`` writes a file. The package is callable: ``qutils.export(sim, path)`` also
+``qutils.export.export`` writes a file. The module is callable: ``qutils.export(sim, path)`` also
 runs the file and compares it with the simulation, as ``qutils.analysis.delivery`` does; it has its
-name whichever was imported first. Importing the package imports no exporter, and so neither torch
+name whichever was imported first. Importing the module imports no exporter, and so neither torch
 nor another framework.
 """
 
@@ -15,52 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from qutils.backends import BACKENDS
 from qutils.errors import InvalidInputError, UnsupportedError
 
 if TYPE_CHECKING:
     from qutils.backends.shared.onnx_writer import export_float as export_float
     from qutils.backends.shared.onnx_writer import export_onnx as export_onnx
     from qutils.simulate import SimulatedModel
-
-Exporter = Callable[["SimulatedModel", Path], Path]
-
-
-def _late(module: str, name: str) -> Exporter:
-    """An exporter whose module is imported when it is called."""
-
-    def exporter(sim: SimulatedModel, path: Path) -> Path:
-        write: Exporter = getattr(import_module(f"qutils.backends.{module}"), name)
-        return write(sim, path)
-
-    return exporter
-
-
-EXPORTERS: dict[str, Exporter] = {
-    "onnxruntime": _late("shared.onnx_writer", "export_onnx"),
-    "openvino": _late("shared.onnx_writer", "export_onnx"),
-    "tensorrt": _late("tensorrt.exporter", "export_tensorrt"),
-    "litert": _late("litert.exporter", "export_litert"),
-    "executorch": _late("executorch.exporter", "export_executorch"),
-    "inductor": _late("inductor.exporter", "export_inductor"),
-}
-#: The ending of a target's files, by which runtimes and readers know them.
-SUFFIXES = {
-    "onnxruntime": ".onnx",
-    "openvino": ".onnx",
-    "tensorrt": ".onnx",
-    "litert": ".tflite",
-    "executorch": ".pte",
-    "inductor": ".pt2",
-}
-
-
-def targets_of(path: str | Path) -> tuple[str, ...]:
-    """The targets whose files end as ``path`` does, the usual one first.
-
-    >>> targets_of("net.tflite"), targets_of("net.txt")
-    (('litert',), ())
-    """
-    return tuple(name for name, suffix in SUFFIXES.items() if suffix == Path(path).suffix)
 
 
 def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> Path:
@@ -94,16 +55,17 @@ def export(sim: SimulatedModel, path: str | Path, target: str | None = None) -> 
             f"this model was calibrated for {sim.target.name}; "
             f"calibrate(..., target={name!r}) first"
         )
-    if Path(path).suffix != SUFFIXES[name]:
+    backend = BACKENDS[name]
+    if Path(path).suffix != backend.suffix:
         raise InvalidInputError(
-            f"{path} has an ending that {name} does not read ({SUFFIXES[name]}): change it, or "
+            f"{path} has an ending that {name} does not read ({backend.suffix}): change it, or "
             "calibrate for another target: calibrate(..., target=...)"
         )
-    return EXPORTERS[name](sim, Path(path))
+    return backend.write(sim, Path(path))
 
 
-class _CallablePackage(ModuleType):
-    """This package's class: calling the package is ``qutils.analysis.delivery.export``."""
+class _CallableModule(ModuleType):
+    """This module's class: calling the module is ``qutils.analysis.delivery.export``."""
 
     def __call__(
         self,
@@ -127,6 +89,6 @@ if not TYPE_CHECKING:  # a type checker reads the imports above
         return getattr(import_module("qutils.backends.shared.onnx_writer"), name)
 
 
-sys.modules[__name__].__class__ = _CallablePackage
+sys.modules[__name__].__class__ = _CallableModule
 
-__all__ = ["EXPORTERS", "SUFFIXES", "export", "export_float", "export_onnx", "targets_of"]
+__all__ = ["export", "export_float", "export_onnx"]

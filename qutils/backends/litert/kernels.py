@@ -1,0 +1,25 @@
+"""LiteRT's integer kernels: XNNPACK's and its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qutils.backends.shared.kernels import COMMON, FLAT, FLAT_MOVES
+from qutils.graph.pair_sums import PairSums
+
+TARGET = replace(
+    COMMON,
+    name="litert",
+    weighted=("conv1d", "conv2d", "linear"),
+    quantized=(*FLAT, "softmax", "log_softmax"),
+    pass_through=FLAT_MOVES,
+    quantize_output=True,
+    float_output=(),
+    float_endings=(),
+    fixed_ranges={  # scale 1/256, and 16/256, say the kernels
+        "sigmoid": (0, 255 / 256),
+        "softmax": (0, 255 / 256),
+        "log_softmax": (-255 / 16, 0),
+    },
+    pair_sums=PairSums(kernels="XNNPACK"),
+)

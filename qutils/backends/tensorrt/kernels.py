@@ -1,0 +1,21 @@
+"""TensorRT's integer kernels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qutils.backends.shared.kernels import COMMON, CONVOLUTIONS, FLAT
+from qutils.graph.pair_sums import PairSums
+
+TARGET = replace(
+    COMMON,
+    name="tensorrt",
+    quantized=FLAT,
+    float_output=(*CONVOLUTIONS, "linear"),
+    products=(),
+    takes_in_sums=CONVOLUTIONS,
+    symmetric_activations=True,
+    only_symmetric=True,
+    bias="float",
+    pair_sums=PairSums(kernels="GPU"),
+)

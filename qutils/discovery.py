@@ -1,0 +1,53 @@
+"""Records found in the modules of a package: to add one is to add a file, and to touch no list."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Discovered(Mapping[str, T]):
+    """Records by name: what each module of a package calls ``attribute``, in the order of ranks.
+
+    A record has a ``name`` and a ``rank``. Modules without the attribute are passed over. They are
+    imported when the first record is asked for, so that a lower layer may name a package of a
+    higher one whose data it works with.
+
+    Args:
+        read: what to return of a record; the record itself unless given.
+
+    Raises:
+        ValueError: two records of one name, when the first record is asked for.
+    """
+
+    def __init__(
+        self, package: str, attribute: str, read: Callable[[Any], T] = lambda record: record
+    ) -> None:
+        self._package, self._attribute, self._read = package, attribute, read
+        self._found: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> T:
+        return self._read(self._records[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def _records(self) -> dict[str, Any]:
+        if not self._found:
+            names = pkgutil.iter_modules(import_module(self._package).__path__)
+            modules = [import_module(f"{self._package}.{found.name}") for found in names]
+            records = [getattr(m, self._attribute) for m in modules if hasattr(m, self._attribute)]
+            records.sort(key=lambda record: (record.rank, record.name))
+            found = {record.name: record for record in records}
+            if len(found) < len(records):
+                raise ValueError(f"two records of {self._package} have one name: {[*found]}")
+            self._found = found
+        return self._found
