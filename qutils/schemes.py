@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+from qutils.discovery import Discovered
 from qutils.errors import InvalidInputError, unknown_name
 
 Granularity = Literal["per_tensor", "per_channel", "per_group"]
 GRANULARITIES: tuple[str, ...] = get_args(Granularity)
 MIN_BITS, MAX_BITS = 2, 8
-OBSERVER_NAMES = ("minmax", "moving_average", "percentile", "mse", "entropy")
+#: The names of the observers, which live above and are looked up when the first scheme is made.
+OBSERVER_NAMES: Collection[str] = Discovered("qutils.observers", "OBSERVER")
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def float_step(model: str, labels: Tensor, threads: int = 1) -> Step:
     from qutils.zoo.recipes import parameter_groups
 
     module = zoo.load(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    rate = zoo.RECIPES[model].learning_rate
+    rate = zoo.MODELS[model].plan.learning_rate
     groups = parameter_groups(module)
     optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
     return Step(module, optimizer, labels, threads)

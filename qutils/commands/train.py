@@ -63,14 +63,14 @@ def command(
         train_qat(model, bits, epochs, seed, target)
         relist(target, zoo.entry(model).checkpoint)
         return
-    plan = zoo.RECIPES[model]
+    plan = zoo.MODELS[model].plan
     plan = replace(
         plan,
         epochs=plan.epochs if epochs is None else epochs,
         seed=plan.seed if seed is None else seed,
     )
     target = destination(model, out)
-    then = zoo.SECOND_ROUNDS.get(model) if epochs is None else None
+    then = zoo.MODELS[model].second_plan if epochs is None else None
     trained = _train(model, plan, then, target, threads)
     zoo.save(trained, target)
     relist(target, zoo.entry(model).checkpoint)

@@ -13,8 +13,9 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from qutils.errors import InvalidInputError
+from qutils.errors import InvalidInputError, unknown_name
 from qutils.files import atomic_path
+from qutils.observers import OBSERVERS
 
 P = ParamSpec("P")
 
@@ -24,13 +25,7 @@ YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#6E6E6E"
 
 #: Always this colour for this observer.
-OBSERVER_COLORS = {
-    "minmax": SKY,
-    "moving_average": PURPLE,
-    "percentile": ORANGE,
-    "mse": GREEN,
-    "entropy": BLACK,
-}
+OBSERVER_COLORS = {name: observer.color for name, observer in OBSERVERS.items()}
 #: Always this colour for this granularity.
 GRANULARITY_COLORS = {"per_tensor": ORANGE, "per_channel": BLUE, "per_group": GREEN}
 #: Always this colour for this family of methods; its members are lighter shades.
@@ -115,13 +110,10 @@ def observer_color(observer: str) -> str:
     """Colour of an observer.
 
     Raises:
-        InvalidInputError: the observer has no colour yet.
+        InvalidInputError: unknown observer; the closest name is suggested.
     """
     if observer not in OBSERVER_COLORS:
-        raise InvalidInputError(
-            f"observer {observer!r} has no colour: add it to OBSERVER_COLORS "
-            f"(now {', '.join(OBSERVER_COLORS)})"
-        )
+        raise unknown_name("observer", observer, OBSERVER_COLORS)
     return OBSERVER_COLORS[observer]
 
 

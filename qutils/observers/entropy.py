@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +38,10 @@ class Entropy:
     Source: Migacz 2017, "8-bit Inference with TensorRT", GTC; Wu et al. 2020, arXiv:2004.09602.
     """
 
+    name: ClassVar[str] = "entropy"
+    color: ClassVar[str] = "#000000"
+    rank: ClassVar[int] = 50
+
     def range(self, rows: Rows, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The window of least divergence for these bits, ``[R]`` and ``[R]``."""
         low, high = rows.low_or_zero, rows.high_or_zero
@@ -54,6 +59,9 @@ class Entropy:
         high = high * fraction
         low = -high if magnitudes else low * fraction
         return low.clamp(min=rows.low_or_zero), high.clamp(max=rows.high_or_zero)
+
+
+OBSERVER = Entropy()
 
 
 def _index(values: Tensor, low: Tensor, high: Tensor) -> Tensor:

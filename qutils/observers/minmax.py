@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,13 @@ class MinMax:
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3.1 (weights).
     """
 
+    name: ClassVar[str] = "minmax"
+    color: ClassVar[str] = "#56B4E9"
+    rank: ClassVar[int] = 10
+
     def range(self, rows: Rows, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The extremes, ``[R]`` and ``[R]``; the scheme does not matter."""
         return rows.low, rows.high
+
+
+OBSERVER = MinMax()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -19,6 +20,13 @@ class MovingAverage:
     ``MovingAverageMinMaxObserver`` with ``averaging_constant=0.1``.
     """
 
+    name: ClassVar[str] = "moving_average"
+    color: ClassVar[str] = "#CC79A7"
+    rank: ClassVar[int] = 20
+
     def range(self, rows: Rows, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The running extremes, ``[R]`` and ``[R]``; the scheme does not matter."""
         return rows.running_low, rows.running_high
+
+
+OBSERVER = MovingAverage()

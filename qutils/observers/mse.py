@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,10 @@ class MSE:
     arXiv:1902.06822.
     """
 
+    name: ClassVar[str] = "mse"
+    color: ClassVar[str] = "#009E73"
+    rank: ClassVar[int] = 40
+
     def range(self, rows: Rows, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The best of the searched ranges for these bits, ``[R]`` and ``[R]``."""
         alone = not scheme.symmetric and bool(((rows.low < 0) & (rows.high > 0)).any())
@@ -43,6 +48,9 @@ class MSE:
         ]
         low, high = torch.cat(parts, dim=1)
         return low.clamp(min=rows.low_or_zero), high.clamp(max=rows.high_or_zero)
+
+
+OBSERVER = MSE()
 
 
 class _Search:

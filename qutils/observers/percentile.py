@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -23,6 +24,10 @@ class Percentile:
         InvalidInputError: percentile outside (0, 100].
     """
 
+    name: ClassVar[str] = "percentile"
+    color: ClassVar[str] = "#E69F00"
+    rank: ClassVar[int] = 30
+
     percentile: float = 99.99
 
     def __post_init__(self) -> None:
@@ -41,3 +46,6 @@ class Percentile:
         first = (below > cut).int().argmax(dim=1, keepdim=True)
         last = (above > cut).int().cumsum(dim=1).argmax(dim=1, keepdim=True)
         return values.gather(1, first)[:, 0], values.gather(1, last)[:, 0]
+
+
+OBSERVER = Percentile()

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import Protocol
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
 from qutils import affine
-from qutils.observers.entropy import Entropy
-from qutils.observers.minmax import MinMax
-from qutils.observers.moving_average import MovingAverage
-from qutils.observers.mse import MSE
-from qutils.observers.percentile import Percentile
+from qutils.discovery import Discovered
 from qutils.observers.rows import Rows
 from qutils.schemes import Scheme
 
 
 class Observer(Protocol):
-    """Derives a range from what was observed; deterministic, never NaN, all rows at once."""
+    """Derives a range from what was observed; deterministic, never NaN, all rows at once.
+
+    ``color`` is its own in every figure; ``rank`` is its place in lists.
+    """
+
+    name: ClassVar[str]
+    color: ClassVar[str]
+    rank: ClassVar[int]
 
     def range(self, rows: Rows, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """``(low [R], high [R])`` with ``min(rows.low, 0) <= low <= high <= max(rows.high, 0)``."""
         ...
 
 
-#: Every observer by name; ``Scheme.observer`` takes these, CLI choices and tests read them.
-OBSERVERS: MappingProxyType[str, Observer] = MappingProxyType(
-    {
-        "minmax": MinMax(),
-        "moving_average": MovingAverage(),
-        "percentile": Percentile(),
-        "mse": MSE(),
-        "entropy": Entropy(),
-    }
-)
+#: Every observer by name: ``OBSERVER`` of each module of this package. ``Scheme.observer`` takes
+#: these names, CLI choices and tests read them.
+OBSERVERS: Mapping[str, Observer] = Discovered("qutils.observers", "OBSERVER")
 
 
 def range_of(rows: Rows, scheme: Scheme) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Datasets, models, photographs, recipes: DATASETS, MODELS, PRETRAINED, RECIPES and others."""
+"""Datasets, models, photographs, training: DATASETS, MODELS, PRETRAINED and others."""
 
 from qutils.zoo.datasets import (
     DATASETS,
@@ -17,7 +17,7 @@ from qutils.zoo.picture_folder import class_folders, holds_pictures, read_photog
 from qutils.zoo.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from qutils.zoo.pretrained import PRETRAINED, PretrainedEntry, pretrained_entry
 from qutils.zoo.quantized import QAT_CHECKPOINTS, QatCheckpoint, load_quantized
-from qutils.zoo.recipes import RECIPES, SECOND_ROUNDS, train
+from qutils.zoo.recipes import train
 
 __all__ = [
     "DATASETS",
@@ -26,8 +26,6 @@ __all__ = [
     "MODELS",
     "PRETRAINED",
     "QAT_CHECKPOINTS",
-    "RECIPES",
-    "SECOND_ROUNDS",
     "Dataset",
     "ModelEntry",
     "Photograph",

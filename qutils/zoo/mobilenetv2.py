@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from qutils.training import Plan
+from qutils.zoo.models import ModelEntry
+
 #: One row a stage: expansion factor, output channels, number of blocks, stride of the first.
 STAGES = ((1, 16, 1, 2), (4, 24, 1, 1), (4, 48, 2, 2), (4, 64, 2, 1))
 
@@ -68,3 +71,16 @@ class MobileNetV2(nn.Module):
         x = self.head(self.blocks(self.stem(x)))
         logits: Tensor = self.classifier(torch.flatten(self.pool(x), 1))
         return logits
+
+
+MODEL = ModelEntry(
+    "mobilenetv2",
+    MobileNetV2,
+    "fashion_mnist",
+    (1, 28, 28),
+    "depthwise convolutions, inverted residuals, ReLU6: the kind that breaks naive PTQ",
+    Plan(epochs=14, learning_rate=0.2, label_smoothing=0.05, seed=0),
+    second_plan=Plan(epochs=10, learning_rate=0.15, label_smoothing=0.05, seed=1),
+    qat_bits=((8, 8), (4, 4), (3, 8), (2, 8)),
+    rank=20,
+)

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
+from qutils.discovery import Discovered
 from qutils.errors import unknown_name
 from qutils.files import data_dir, intact
 from qutils.tensors import read_tensors, write_tensors
-from qutils.zoo.mobilenetv2 import MobileNetV2
+from qutils.training import Plan
 from qutils.zoo.pretrained import PRETRAINED, load_published
-from qutils.zoo.resnet8 import ResNet8
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of the zoo: how to build it, what it was trained on, where its weights are."""
+    """One model of the zoo: how to build it, what trained it on what, where its weights are.
+
+    ``second_plan`` begins where ``plan`` ends, with a fresh optimizer and a lower learning rate (a
+    warm restart: Loshchilov and Hutter 2017, arXiv:1608.03983). ``qat_bits`` are those of weights
+    and activations of the networks after QAT that ship as well.
+    """
 
     name: str
     build: Callable[[], nn.Module]
     dataset: str  # a name in DATASETS
     input_shape: tuple[int, ...]  # one picture: [C, H, W]
     description: str
+    plan: Plan
+    second_plan: Plan | None = None
+    qat_bits: tuple[tuple[int, int], ...] = ()
+    rank: int = 1000  # place in lists
 
     @property
     def checkpoint(self) -> Path:
@@ -32,23 +41,8 @@ class ModelEntry:
         return data_dir() / "checkpoints" / f"{self.name}.safetensors"
 
 
-_ENTRIES = (
-    ModelEntry(
-        "resnet8",
-        ResNet8,
-        "fashion_mnist",
-        (1, 28, 28),
-        "the image-classification reference of MLPerf Tiny: plain convolutions, quantizes well",
-    ),
-    ModelEntry(
-        "mobilenetv2",
-        MobileNetV2,
-        "fashion_mnist",
-        (1, 28, 28),
-        "depthwise convolutions, inverted residuals, ReLU6: the kind that breaks naive PTQ",
-    ),
-)
-MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}
+#: Every model that ships with its weights, by name: ``MODEL`` of each module of this package.
+MODELS: Mapping[str, ModelEntry] = Discovered("qutils.zoo", "MODEL")
 
 
 def entry(name: str) -> ModelEntry:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 from qutils import checkpoint
@@ -52,9 +51,9 @@ class QatCheckpoint:
         return data_dir() / "checkpoints" / f"{self.name}.safetensors"
 
 
-_BITS = ((8, 8), (4, 4), (3, 8), (2, 8))  # weights, activations
 QAT_CHECKPOINTS: dict[str, QatCheckpoint] = {
-    made.name: made for made in (QatCheckpoint(m, w, a) for m, (w, a) in product(MODELS, _BITS))
+    made.name: made
+    for made in (QatCheckpoint(m, *bits) for m, e in MODELS.items() for bits in e.qat_bits)
 }
 
 

@@ -1,4 +1,4 @@
-"""The recipes that trained the shipped checkpoints; ``qutils train MODEL`` repeats one."""
+"""How the shipped checkpoints were trained; ``qutils train MODEL`` repeats it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,6 @@ from torch import nn
 from qutils.training import Plan, Point, fit
 from qutils.zoo.datasets import Dataset
 
-#: SGD with Nesterov momentum 0.9; weight decay on convolutions and linear layers only.
-RECIPES: dict[str, Plan] = {
-    "resnet8": Plan(epochs=24, learning_rate=0.2, label_smoothing=0.05, seed=0),
-    "mobilenetv2": Plan(epochs=14, learning_rate=0.2, label_smoothing=0.05, seed=0),
-}
-#: A second round from where the first ended, with a fresh optimizer and a lower learning rate
-#: (a warm restart: Loshchilov and Hutter 2017, arXiv:1608.03983).
-SECOND_ROUNDS: dict[str, Plan] = {
-    "mobilenetv2": Plan(epochs=10, learning_rate=0.15, label_smoothing=0.05, seed=1),
-}
 WEIGHT_DECAY = 5e-4
 
 
@@ -42,10 +32,12 @@ def train(
     label: str = "training",
     progress: bool = True,
 ) -> tuple[nn.Module, list[Point]]:
-    """Train a fresh model from its recipe; deterministic for one thread count.
+    """Train a fresh model from its plan; deterministic for one thread count.
+
+    SGD with Nesterov momentum 0.9; weight decay on convolutions and linear layers only.
 
     Args:
-        then: the plan of a second round, see ``SECOND_ROUNDS``.
+        then: the plan of a second round, see ``ModelEntry``.
         resume: file of an interrupted run; a second round keeps its own beside it.
 
     Returns the model in eval mode and its learning curve, second round appended.

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from qutils.training import Plan
+from qutils.zoo.models import ModelEntry
+
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut: ``y = relu(f(x) + shortcut(x))``.
@@ -57,3 +60,15 @@ class ResNet8(nn.Module):
         x = self.stage3(self.stage2(self.stage1(self.stem(x))))
         logits: Tensor = self.classifier(torch.flatten(self.pool(x), 1))
         return logits
+
+
+MODEL = ModelEntry(
+    "resnet8",
+    ResNet8,
+    "fashion_mnist",
+    (1, 28, 28),
+    "the image-classification reference of MLPerf Tiny: plain convolutions, quantizes well",
+    Plan(epochs=24, learning_rate=0.2, label_smoothing=0.05, seed=0),
+    qat_bits=((8, 8), (4, 4), (3, 8), (2, 8)),
+    rank=10,
+)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from qutils.errors import InvalidInputError
 from qutils.figures import theme
+from qutils.observers import OBSERVERS
 
 
 def empty() -> Figure:
@@ -30,13 +31,13 @@ def test_colors_differ_for_colour_blind_eyes(colors):
         assert max(brightness, yellow) > 0.1, (a, b)
 
 
-@pytest.mark.parametrize("observer", ["minmax", "moving_average", "percentile", "mse", "entropy"])
+@pytest.mark.parametrize("observer", OBSERVERS)
 def test_every_observer_has_a_colour(observer):
     assert mpl.colors.is_color_like(theme.observer_color(observer))
 
 
-def test_unknown_observer_is_told_where_to_go():
-    with pytest.raises(InvalidInputError, match="OBSERVER_COLORS"):
+def test_unknown_observers_are_told_with_those_that_are_known():
+    with pytest.raises(InvalidInputError, match="unknown observer 'nosuch': choose from minmax"):
         theme.observer_color("nosuch")
 
 

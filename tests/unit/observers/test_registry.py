@@ -26,7 +26,8 @@ def assert_contained(rows, low, high):
 
 
 def test_the_registry_holds_the_names_that_schemes_allow():
-    assert tuple(OBSERVERS) == OBSERVER_NAMES
+    assert [*OBSERVERS] == [*OBSERVER_NAMES]
+    assert next(iter(OBSERVERS)) == Scheme().observer
 
 
 @every_observer
