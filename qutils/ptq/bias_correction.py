@@ -23,6 +23,7 @@ from qutils.graph import Captured, place, with_own_biases
 from qutils.graph.batches import inputs_of
 from qutils.graph.nodes import argument, attribute, clip_range, layer_of, op_name, stored
 from qutils.graph.signature import Batch
+from qutils.ptq.method import Method
 from qutils.simulate import SimulatedModel
 
 
@@ -271,3 +272,6 @@ def _summed(error: Tensor, passes: Tensor | None, axis: int) -> tuple[Tensor, Te
         total = error.sum(others, dtype=torch.float64)
         return total, torch.full_like(total, error.numel() / error.shape[channel])
     return (error * passes).sum(others, dtype=torch.float64), passes.sum(others).double()
+
+
+METHOD = Method("bias-correction", "bias correction", bias_correction, rank=10)
