@@ -16,7 +16,8 @@ from torch.fx import GraphModule, Node
 from qutils.affine import QParams, quantize
 from qutils.errors import UnsupportedError
 from qutils.graph import Target
-from qutils.graph.nodes import attribute, clip_range, op_name
+from qutils.graph.nodes import attribute, op_name
+from qutils.graph.ops import clip_range
 from qutils.graph.quiet import quiet
 from qutils.simulate import FakeQuantize, FakeQuantizeBias, SimulatedModel
 

@@ -13,9 +13,10 @@ T = TypeVar("T")
 class Discovered(Mapping[str, T]):
     """Records by name: what each module of a package calls ``attribute``, in the order of ranks.
 
-    A record has a ``name`` and a ``rank``. Modules without the attribute are passed over. They are
-    imported when the first record is asked for, so that a lower layer may name a package of a
-    higher one whose data it works with.
+    A record has a ``name``, which decides among equal ranks, and a ``rank``; a module may hold a
+    tuple of them. Modules without the attribute are passed over. They are imported when the first
+    record is asked for, so that a lower layer may name a package of a higher one whose data it
+    works with.
 
     Args:
         read: what to return of a record; the record itself unless given.
@@ -44,7 +45,8 @@ class Discovered(Mapping[str, T]):
         if not self._found:
             names = pkgutil.iter_modules(import_module(self._package).__path__)
             modules = [import_module(f"{self._package}.{found.name}") for found in names]
-            records = [getattr(m, self._attribute) for m in modules if hasattr(m, self._attribute)]
+            held = [getattr(m, self._attribute) for m in modules if hasattr(m, self._attribute)]
+            records = [r for one in held for r in (one if isinstance(one, tuple) else (one,))]
             records.sort(key=lambda record: (record.rank, record.name))
             found = {record.name: record for record in records}
             if len(found) < len(records):

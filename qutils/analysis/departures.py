@@ -11,8 +11,8 @@ from torch import Tensor
 
 from qutils.analysis.parity import Executor, layer_names, matched
 from qutils.errors import InvalidInputError
+from qutils.exact.values import Accumulator, Grid
 from qutils.integer import RULES, IntegerReference
-from qutils.integer.values import Accumulator, Grid
 
 #: The rule of the integer reference, the first.
 REFERENCE = next(iter(RULES))

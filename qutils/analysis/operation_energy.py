@@ -18,11 +18,12 @@ from qutils.analysis.packing import packed_bytes
 from qutils.errors import unknown_name
 from qutils.graph import Captured
 from qutils.graph.nodes import is_float, layer_of, op_name
+from qutils.graph.ops import names
 from qutils.simulate import SimulatedModel
 
 _WORD = 8  # bytes of one access
 _FLOAT_BITS = 32
-_LAYERS = ("conv1d", "conv2d", "conv3d", "linear")
+_LAYERS = names("weighted")
 
 
 @dataclass(frozen=True)

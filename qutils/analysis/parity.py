@@ -20,10 +20,10 @@ from qutils.affine import quantize
 from qutils.analysis.sqnr import decibels
 from qutils.backends.shared.runtime import Arrays, Execution, Inner
 from qutils.errors import InvalidInputError
+from qutils.exact.values import Quantized
 from qutils.graph.nodes import layer_of, op_name
 from qutils.graph.signature import Batch, arrays_of, tensors_of
 from qutils.integer import IntegerReference
-from qutils.integer.values import Quantized
 from qutils.simulate import FakeQuantize, SimulatedModel
 
 #: Scales are equal if they differ by less than float32 can tell in a file.

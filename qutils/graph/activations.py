@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from qutils.graph.nodes import clip_range, constant, is_float, op_name
+from qutils.graph.nodes import constant, is_float, op_name
+from qutils.graph.ops import clip_range
 
 _ATEN = torch.ops.aten
 _SIXTH = 1 / 6

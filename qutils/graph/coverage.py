@@ -9,7 +9,6 @@ from torch.fx import GraphModule, Node
 
 from qutils.graph import einsums
 from qutils.graph.nodes import (
-    PRODUCTS,
     argument,
     constant,
     elements,
@@ -19,10 +18,11 @@ from qutils.graph.nodes import (
     made_by,
     op_name,
 )
+from qutils.graph.ops import names
 from qutils.graph.sites import FloatReason, Placement
 
 _LAYERS = (
-    *("conv1d", "conv2d", "conv3d", "linear", "addmm"),
+    *(*names("weighted"), "addmm"),
     *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
 )
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -123,7 +123,7 @@ def _multiply_adds(module: GraphModule, node: Node) -> int:
     op, inputs = op_name(maker), maker.all_input_nodes
     if op in ("addmm", "baddbmm"):
         return elements(node) * _last_axis(inputs[1])
-    if op in PRODUCTS:
+    if op in names("product"):
         return elements(node) * _last_axis(inputs[0])
     if op == "scaled_dot_product_attention":  # q [.., L, E], k [.., S, E], v [.., S, V]
         query, value = inputs[0], inputs[2]

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from qutils.graph.nodes import argument, clip_range, insert, op_name
+from qutils.graph.nodes import argument, insert, op_name
+from qutils.graph.ops import clip_range
 from qutils.graph.pads import padded_with
 from qutils.graph.picks import pick, spatial
 

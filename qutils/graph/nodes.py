@@ -12,9 +12,6 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-#: Products of two tensors, batched or not.
-PRODUCTS = ("matmul", "bmm", "mm")
-
 
 def op_name(node: Node) -> str:
     """ATen name without namespace and overload: ``aten.conv2d.default -> conv2d``; else ''."""
@@ -98,28 +95,6 @@ def plain_size(size: int | torch.SymInt) -> int:
 def float_inputs(node: Node) -> list[Node]:
     """Inputs that are floating-point tensors, in order."""
     return [n for n in node.all_input_nodes if is_float(n)]
-
-
-def clip_range(node: Node) -> tuple[float, float]:
-    """What a ReLU-like op lets through, ``(0, 6)`` for relu6; ``(-inf, inf)`` where unknown.
-
-    A bound that is a tensor counts as unknown.
-    """
-    known = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
-    op = op_name(node)
-    if op == "hardtanh":
-        low, high = argument(node, 1, -1.0), argument(node, 2, 1.0)
-    elif op in ("clamp", "clamp_min"):
-        low = argument(node, 1, node.kwargs.get("min"))
-        high = argument(node, 2, node.kwargs.get("max"))
-    else:
-        return known.get(op, (-math.inf, math.inf))
-    if isinstance(low, Node) or isinstance(high, Node):  # computed when the graph runs
-        return -math.inf, math.inf
-    return (
-        float(low) if isinstance(low, int | float) else -math.inf,
-        float(high) if isinstance(high, int | float) else math.inf,
-    )
 
 
 def argument(node: Node, index: int, default: Any = None) -> Any:

@@ -11,7 +11,6 @@ from qutils.errors import UnsupportedError, known_names
 from qutils.graph.demote import beside_float
 from qutils.graph.nodes import (
     argument,
-    clip_range,
     constant,
     float_inputs,
     is_float,
@@ -19,6 +18,7 @@ from qutils.graph.nodes import (
     made_by,
     op_name,
 )
+from qutils.graph.ops import OPS, clip_range
 from qutils.graph.sites import Bias, FloatReason, Placement, Role, Site
 from qutils.graph.targets import Target
 from qutils.graph.unrounded import Unrounded
@@ -116,7 +116,7 @@ class _Planner:
             self._add(self._fuse(node), "activation", layer_of(node))
         elif self._passes_on(node):
             self._share(node)
-        elif op in self.target.quantized and _is_integer_form(node):
+        elif op in self.target.quantized and OPS[op].holds(node):
             for source in float_inputs(node):
                 self._constant(source)
             last = self._fuse(node)
@@ -181,7 +181,8 @@ class _Planner:
         """Whether the node's result has the scale of what it reads."""
         if op_name(node) == "cat":
             return self._of_one_grid(node)
-        return op_name(node) in self.target.pass_through and _keeps_values(node)
+        op = op_name(node)
+        return op in self.target.pass_through and OPS[op].holds(node)
 
     def _of_one_grid(self, cat: Node) -> bool:
         """Whether all parts have the scale of one tensor: what pooling makes of it, say."""
@@ -231,15 +232,6 @@ def _is_last(node: Node) -> bool:
     return all(user.op == "output" for user in node.users)
 
 
-def _keeps_values(node: Node) -> bool:
-    """Whether a pass-through op adds no value of its own: padding with 0 does not, with 5 does."""
-    if op_name(node) == "constant_pad_nd":
-        return not argument(node, 2, 0)
-    if op_name(node) == "pad" and argument(node, 2, "constant") == "constant":
-        return not argument(node, 3)
-    return True
-
-
 def _is_masked(node: Node) -> bool:
     """Whether a node adds to the scores of a softmax, or is the softmax of such a sum.
 
@@ -248,19 +240,6 @@ def _is_masked(node: Node) -> bool:
     if op_name(node) == "add":
         return bool(node.users) and all(op_name(user) == "softmax" for user in node.users)
     return op_name(node) == "softmax" and _is_masked(node.args[0])  # type: ignore[arg-type]
-
-
-def _is_integer_form(node: Node) -> bool:
-    """Whether an op of the target's is called in the form that its integer kernel computes."""
-    op = op_name(node)
-    if op in ("add", "mul"):  # of two tensors; a plain number or alpha is another computation
-        operands = 1 if node.args[0] is node.args[1] else 2
-        return len(float_inputs(node)) == operands and bool(node.kwargs.get("alpha", 1) == 1)
-    if op == "adaptive_avg_pool2d":
-        return set(argument(node, 1)) == {1}
-    if op.startswith("avg_pool"):  # kernels divide by the size of the window, by nothing else
-        return argument(node, 6) is None
-    return True
 
 
 def _spoken(node: Node) -> str:

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from qutils.graph.fold import untrained
-from qutils.graph.nodes import PRODUCTS, argument, constant, insert, is_float, op_name
+from qutils.graph.nodes import argument, constant, insert, is_float, op_name
+from qutils.graph.ops import names
 from qutils.graph.parameters import new_parameter, trains
 
 _ATEN = torch.ops.aten
@@ -23,10 +24,10 @@ def rewrite_products(module: GraphModule) -> None:
         op = op_name(node)
         if op in ("addmm", "baddbmm"):
             node = _without_addend(module, node)
-        if op_name(node) in PRODUCTS:
+        if op_name(node) in names("product"):
             _replace_by_linear(module, node)
     for node in list(module.graph.nodes):
-        if op_name(node) in PRODUCTS:
+        if op_name(node) in names("product"):
             for place in (0, 1):
                 _delay_factor(module, node, place)
 

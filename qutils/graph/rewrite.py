@@ -12,7 +12,8 @@ from qutils.graph.activations import rewrite_activations
 from qutils.graph.attention import drop_idle_masks
 from qutils.graph.einsums import rewrite_einsums
 from qutils.graph.moves import rewrite_moves
-from qutils.graph.nodes import argument, clip_range, insert, is_float, op_name
+from qutils.graph.nodes import argument, insert, is_float, op_name
+from qutils.graph.ops import clip_range
 from qutils.graph.pads import rewrite_pads
 from qutils.graph.picks import rewrite_picks
 from qutils.graph.pools import rewrite_pools

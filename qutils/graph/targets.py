@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from operator import attrgetter
 from typing import Literal
 
 from qutils.discovery import Discovered
 from qutils.errors import UnsupportedError, unknown_name
+from qutils.graph.ops import OPS, Role
 from qutils.graph.pair_sums import PairSums
 from qutils.schemes import Recipe
 
 
 @dataclass(frozen=True)
 class Target:
-    """The integer kernels of one runtime, by ATen name.
+    """The integer kernels of one runtime.
 
+    ``operators`` are ATen names; their records (``graph.ops``) say how each is quantized.
     ``weighted`` ops take int8 weights and a ``bias``: int32 of scale ``input * weight``, or
     float, added once the accumulator is scaled. ``products`` multiply two activations.
     ``quantized`` ops get an output scale of their own; ``pass_through`` ops keep their input's
@@ -34,17 +37,13 @@ class Target:
     """
 
     name: str
-    weighted: tuple[str, ...]
-    quantized: tuple[str, ...]
-    pass_through: tuple[str, ...]
-    fused: tuple[str, ...]
+    operators: tuple[str, ...]
     weight_bits: tuple[int, ...] = (8,)
     activation_bits: tuple[int, ...] = (8,)
     quantize_output: bool = False
     float_output: tuple[str, ...] = ()
     float_endings: tuple[str, ...] = ()
     symmetric_activations: bool = True
-    products: tuple[str, ...] = ()
     takes_in_sums: tuple[str, ...] = ()
     takes_in_silu: tuple[str, ...] = ()
     follows_moves: bool = False
@@ -52,6 +51,34 @@ class Target:
     only_symmetric: bool = False
     bias: Literal["int32", "float"] = "int32"
     pair_sums: PairSums = field(default_factory=PairSums)
+
+    @cached_property
+    def weighted(self) -> tuple[str, ...]:
+        """Layers with weights."""
+        return self._of("weighted")
+
+    @cached_property
+    def products(self) -> tuple[str, ...]:
+        """Products of two activations."""
+        return self._of("product")
+
+    @cached_property
+    def quantized(self) -> tuple[str, ...]:
+        """Operators whose result gets a scale of its own."""
+        return self._of("requantized")
+
+    @cached_property
+    def pass_through(self) -> tuple[str, ...]:
+        """Operators that keep their input's scale."""
+        return self._of("pass_through")
+
+    @cached_property
+    def fused(self) -> tuple[str, ...]:
+        """Activations that the kernel before them computes."""
+        return tuple(op for op in self.operators if OPS[op].is_fused)
+
+    def _of(self, role: Role) -> tuple[str, ...]:
+        return tuple(op for op in self.operators if OPS[op].role == role)
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """The recipe in the target's integers.

@@ -1,6 +1,6 @@
 """Exact integer arithmetic: how kernels compute, and the reference that runs a whole network so."""
 
-from qutils.integer.arithmetic import (
+from qutils.exact.arithmetic import (
     INT32,
     FixedPoint,
     bias_to_int32,
@@ -11,11 +11,11 @@ from qutils.integer.arithmetic import (
     requantize,
     requantize_fixed_point,
 )
+from qutils.exact.values import Quantized
 from qutils.integer.kernels import KERNELS
 from qutils.integer.reference import IntegerReference
 from qutils.integer.rules import RULES
 from qutils.integer.saturating import SATURATING, SATURATING_BY_PLACE, kernels_on
-from qutils.integer.values import Quantized
 
 __all__ = [
     "INT32",

@@ -12,13 +12,14 @@ from torch.utils._pytree import tree_map
 
 from qutils.convert import convert
 from qutils.errors import InvalidInputError
+from qutils.exact.values import Grid, Quantized, Unrounded
 from qutils.graph import Target
 from qutils.graph.nodes import attribute, is_float, op_name, outputs_of
+from qutils.graph.ops import Kernel
 from qutils.graph.pair_sums import Instructions
 from qutils.graph.signature import Batch
-from qutils.integer.kernels import BIASED, KERNELS, Kernel, taken_in
+from qutils.integer.kernels import BIASED, KERNELS, taken_in
 from qutils.integer.saturating import kernels_on
-from qutils.integer.values import Grid, Quantized, Unrounded
 from qutils.simulate import SimulatedModel
 
 CHUNK = 64

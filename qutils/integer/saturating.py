@@ -31,10 +31,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qutils.errors import UnsupportedError, unknown_name
+from qutils.exact.values import Accumulator, Quantized, Unrounded
+from qutils.graph.ops import Kernel
+from qutils.graph.ops.layers import CONVOLUTIONS, convolve, linear
+from qutils.graph.ops.rounding import of_accumulator
 from qutils.graph.pair_sums import INSTRUCTIONS, Instructions, is_depthwise
 from qutils.graph.targets import target
-from qutils.integer.kernels import KERNELS, Kernel, convolve, linear, of_accumulator
-from qutils.integer.values import Accumulator, Quantized, Unrounded
+from qutils.integer.kernels import KERNELS
 
 INT16 = torch.iinfo(torch.int16)
 _BYTE = 255
@@ -173,7 +176,7 @@ def _around(padding: Any, size: list[int], dilation: tuple[int, ...]) -> list[in
 
 
 def _in_pairs(convolution: Kernel) -> MappingProxyType[str, Kernel]:
-    convolutions = dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolution)
+    convolutions = dict.fromkeys((spec.name for spec in CONVOLUTIONS), convolution)
     return MappingProxyType({**KERNELS, **convolutions, "linear": linear_in_pairs})
 
 

@@ -21,7 +21,8 @@ from tqdm.auto import tqdm
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, place, with_own_biases
 from qutils.graph.batches import inputs_of
-from qutils.graph.nodes import argument, attribute, clip_range, layer_of, op_name, stored
+from qutils.graph.nodes import argument, attribute, layer_of, op_name, stored
+from qutils.graph.ops import clip_range
 from qutils.graph.signature import Batch
 from qutils.ptq.method import Method
 from qutils.simulate import SimulatedModel

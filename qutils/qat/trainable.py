@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch.fx import Graph, Node
 
-from qutils.graph.nodes import clip_range
+from qutils.graph.ops import clip_range
 from qutils.simulate import FakeQuantize, SimulatedModel
 
 

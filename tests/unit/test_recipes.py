@@ -15,6 +15,8 @@ from qutils.files import ROOT
 
 #: A block of Python whose first line names its file.
 _BLOCK = re.compile(r"^```python\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: One whose lines belong below a line of a file that is there.
+_LINES = re.compile(r"^```python\n# (\S+), below `(.*?)`\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Looks for what the recipes add, as a user would: by names only.
 _FOLLOWED = """
 import json, sys, tempfile
@@ -48,6 +50,17 @@ ranges = [q.observe(q.zoo.load("tiny"), x).simulate(
     q.Recipe(activations=q.Scheme(observer=name), boundary=q.Scheme(observer=name))
 ).quantizers["input"].scale.item() for name in ("minmax", "shrunk")]
 
+class Sine(torch.nn.Module):
+    def forward(self, x):
+        return x.sin()
+
+layers = torch.nn.Conv2d(1, 2, 3), Sine(), torch.nn.Conv2d(2, 2, 3), torch.nn.Flatten()
+wave = torch.nn.Sequential(*layers, torch.nn.Linear(1152, 2)).eval()
+waves = {target: q.calibrate(wave, x, target=target) for target in ("numpy", "onnxruntime")}
+reference = q.integer.IntegerReference(waves["numpy"])
+found = reference(x)
+numpy_file = q.runtimes.load(q.export(waves["numpy"], "wave.qdq"))
+
 from tests.unit.backends import everyday, operators
 from tools.operators import state_of, written
 everyday.EVERYDAY = {name: everyday.EVERYDAY[name] for name in OPERATORS}
@@ -66,15 +79,24 @@ print(json.dumps({
     "off": float((torch.from_numpy(runtime.run(x.numpy())) - wanted).abs().max()),
     "largest": float(wanted.abs().max()),
     "ranges": ranges,
+    "in_float": {t: [op.op for op in sim.coverage.in_float] for t, sim in waves.items()},
+    "computed_in_float": reference.float_nodes,
+    "sine_off": float((torch.from_numpy(numpy_file.run(x.numpy())) - found).abs().max()),
+    "sine_largest": float(found.abs().max()),
     "table": written(state_of()),
 }))
 """
-_OPERATORS = ("add", "gelu")
+_OPERATORS = ("add", "gelu", "sine")
 
 
 def blocks() -> dict[str, str]:
     """The files that the recipes write, by path."""
     return dict(_BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
+
+
+def added() -> list[tuple[str, str, str]]:
+    """The lines that the recipes add: file, the line above, lines."""
+    return _LINES.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +111,11 @@ def followed(tmp_path_factory):
         assert not (copy / path).exists()
         (copy / path).parent.mkdir(exist_ok=True)
         (copy / path).write_text(code, encoding="utf-8")
+    for path, anchor, lines in added():
+        text = (copy / path).read_text(encoding="utf-8")
+        before, line, after = text.partition(f"{anchor}\n")
+        assert line, f"{path} has no line {anchor!r}"
+        (copy / path).write_text(before + line + lines + after, encoding="utf-8")
     script = f"OPERATORS = {_OPERATORS!r}\n{_FOLLOWED}"
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(copy), "HOME": str(copy)}
     done = subprocess.run(
@@ -100,10 +127,14 @@ def followed(tmp_path_factory):
 
 def test_recipes_touch_the_files_they_name_and_no_other():
     rooms = {path: Path(path).parent.as_posix() for path in blocks()}
-    assert list(rooms.values()).count("qutils/observers") == 1
-    assert list(rooms.values()).count("qutils/zoo") == 1
-    others = {room for room in rooms.values() if room not in ("qutils/observers", "qutils/zoo")}
-    assert others == {"qutils/backends/numpy"}
+    alone = ("qutils/observers", "qutils/zoo", "qutils/graph/ops")
+    for room in alone:
+        assert list(rooms.values()).count(room) == 1
+    assert {room for room in rooms.values() if room not in alone} == {"qutils/backends/numpy"}
+    assert [(path, len(lines.splitlines())) for path, _, lines in added()] == [
+        ("qutils/backends/numpy/kernels.py", 1),
+        ("tests/unit/backends/everyday.py", 1),
+    ]
 
 
 def test_the_command_line_lists_what_was_added(followed):
@@ -132,8 +163,15 @@ def test_what_was_added_works(followed):
     assert followed["off"] < 1e-4 * followed["largest"]
 
 
-def test_the_table_of_operators_has_a_column_more(followed):
+def test_an_operator_is_integer_where_a_backend_names_it(followed):
+    assert followed["in_float"] == {"numpy": [], "onnxruntime": ["sin"]}
+    assert followed["computed_in_float"] == []
+    assert followed["sine_off"] < 1e-4 * followed["sine_largest"]
+
+
+def test_the_table_of_operators_has_a_column_and_a_row_more(followed):
     (head,) = [line for line in followed["table"].splitlines() if line.startswith("| operator ")]
     assert head.endswith("| ONNX reference |")
-    (row,) = [line for line in followed["table"].splitlines() if line.startswith("| add ")]
-    assert row.endswith("| **integer** |")
+    rows = {line.split(" | ")[0]: line for line in followed["table"].splitlines()}
+    assert rows["| add"].endswith("| **integer** |")
+    assert rows["| sine"].endswith("| float | **integer** |")

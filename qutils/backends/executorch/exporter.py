@@ -32,7 +32,8 @@ from qutils.backends.shared.forms import (
 from qutils.convert import convert
 from qutils.errors import not_installed
 from qutils.files import atomic_path
-from qutils.graph.nodes import argument, clip_range, op_name
+from qutils.graph.nodes import argument, op_name
+from qutils.graph.ops import clip_range
 from qutils.graph.quiet import quiet
 from qutils.graph.signature import Signature
 from qutils.simulate import SimulatedModel

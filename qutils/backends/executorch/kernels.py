@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qutils.backends.shared.kernels import COMMON, FLAT_MOVES
+from qutils.backends.shared.kernels import COMMON, MOVES
 from qutils.graph.pair_sums import PairSums
 
 TARGET = replace(
     COMMON,
     name="executorch",
-    weighted=("conv1d", "conv2d", "linear"),
-    quantized=("add", "mul", "cat", "adaptive_avg_pool2d"),
-    pass_through=FLAT_MOVES,
+    operators=("conv1d", "conv2d", "linear", "add", "mul", "cat", "adaptive_avg_pool2d", *MOVES),
     float_output=(),
-    products=(),
     symmetric_activations=True,
     pair_sums=PairSums(kernels="XNNPACK"),
 )

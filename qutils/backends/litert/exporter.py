@@ -25,7 +25,8 @@ from qutils.backends.litert.tflite_values import Value, Writer, unsupported
 from qutils.backends.shared.forms import flatten_volumes
 from qutils.convert import convert
 from qutils.files import atomic_path
-from qutils.graph.nodes import argument, clip_range, is_float, made_by, op_name, outputs_of
+from qutils.graph.nodes import argument, is_float, made_by, op_name, outputs_of
+from qutils.graph.ops import clip_range
 from qutils.graph.signature import Signature
 from qutils.simulate import SimulatedModel
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qutils.backends.shared.kernels import COMMON, FLAT, FLAT_MOVES
+from qutils.backends.shared.kernels import COMMON, PRODUCTS, USUAL
 from qutils.graph.pair_sums import PairSums
 
 TARGET = replace(
     COMMON,
     name="litert",
-    weighted=("conv1d", "conv2d", "linear"),
-    quantized=(*FLAT, "softmax", "log_softmax"),
-    pass_through=FLAT_MOVES,
+    operators=(*USUAL, *PRODUCTS, "softmax", "log_softmax"),
     quantize_output=True,
     float_output=(),
     float_endings=(),

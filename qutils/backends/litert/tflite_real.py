@@ -10,7 +10,8 @@ from torch.fx import Node
 from qutils.backends.litert.tflite import Grid
 from qutils.backends.litert.tflite_layers import Emit, pointwise, two_operands
 from qutils.backends.litert.tflite_values import Value, Writer, unsupported
-from qutils.graph.nodes import argument, clip_range, op_name
+from qutils.graph.nodes import argument, op_name
+from qutils.graph.ops import clip_range
 
 
 def clamp(w: Writer, node: Node, grid: Grid | None) -> Value:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from qutils.graph.nodes import PRODUCTS
+from qutils.graph.ops.layers import CONVOLUTIONS as _CONVOLUTIONS
 from qutils.graph.targets import Target
 
-CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
-#: Operators that move or compare integers.
+CONVOLUTIONS = tuple(spec.name for spec in _CONVOLUTIONS)
+#: Operators that move, compare or clip integers.
 MOVES = (
     "flatten",
     "view",
@@ -23,34 +23,25 @@ MOVES = (
     "upsample_nearest2d",
     "max_pool1d",
     "max_pool2d",
-    "max_pool3d",
-    "relu",
     "constant_pad_nd",
     "pad",
+    "relu",
+    "relu6",
+    "hardtanh",
+    "clamp",
 )
+#: Operators that nearly all backends compute in integers, but for three axes in space.
+USUAL = (
+    *("conv1d", "conv2d", "linear", "add", "mul", "cat"),
+    *("adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "sigmoid", "leaky_relu", *MOVES),
+)
+PRODUCTS = ("matmul", "bmm", "mm")
 
 #: QDQ files as ONNX Runtime executes them.
 COMMON = Target(
     name="common",
-    weighted=(*CONVOLUTIONS, "linear"),
-    quantized=(
-        "add",
-        "mul",
-        "cat",
-        "adaptive_avg_pool2d",
-        "avg_pool1d",
-        "avg_pool2d",
-        "avg_pool3d",
-        "sigmoid",
-        "leaky_relu",
-    ),
-    pass_through=MOVES,
-    fused=("relu", "relu6", "hardtanh", "clamp"),
+    operators=(*USUAL, *PRODUCTS, "conv3d", "avg_pool3d", "max_pool3d"),
     float_output=("linear", *PRODUCTS),
     float_endings=("log_softmax", "softmax"),
-    products=PRODUCTS,
     symmetric_activations=False,  # a zero point above qmin keeps conv + relu in float
 )
-#: ``COMMON.quantized`` without pooling of three axes, and ``MOVES`` without it.
-FLAT = tuple(op for op in COMMON.quantized if op != "avg_pool3d")
-FLAT_MOVES = tuple(op for op in MOVES if op != "max_pool3d")

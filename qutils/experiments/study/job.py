@@ -32,6 +32,7 @@ SOURCES = (
     "qutils.checkpoint",
     "qutils.convert",
     "qutils.discovery",
+    "qutils.exact",
     "qutils.export",
     "qutils.feed",
     "qutils.graph",

@@ -13,8 +13,8 @@ from qutils.analysis.parity import Simulation
 from qutils.backends.shared.runtime import Inner
 from qutils.calibration import calibrate
 from qutils.errors import InvalidInputError
+from qutils.exact.values import Accumulator
 from qutils.integer import RULES, IntegerReference
-from qutils.integer.values import Accumulator
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.fx import Graph
 
-from qutils.graph.nodes import clip_range, op_name
+from qutils.graph.nodes import op_name
+from qutils.graph.ops import clip_range
 
 aten = torch.ops.aten
 

@@ -14,11 +14,11 @@ from torch import nn
 from qutils import runtimes, zoo
 from qutils.calibration import calibrate
 from qutils.errors import UnsupportedError
+from qutils.exact.values import Grid, Quantized
 from qutils.export import export
+from qutils.graph.ops.layers import convolve
 from qutils.integer import KERNELS, SATURATING, IntegerReference
-from qutils.integer.kernels import convolve
 from qutils.integer.saturating import convolve_in_pairs, linear_in_pairs, pair_excess
-from qutils.integer.values import Grid, Quantized
 from qutils.schemes import Recipe, Scheme
 from tests.unit.integer.emulated import run_without_vnni
 

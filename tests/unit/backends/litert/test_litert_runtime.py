@@ -9,14 +9,14 @@ from qutils.analysis.parity import parity
 from qutils.backends.litert import tflite
 from qutils.backends.litert.tflite import FlatModel, Grid
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
-from qutils.export import export
-from qutils.integer import IntegerReference
-from qutils.integer.arithmetic import (
+from qutils.exact.arithmetic import (
     conv_accumulate,
     fixed_point_multiplier,
     requantize,
     requantize_fixed_point,
 )
+from qutils.export import export
+from qutils.integer import IntegerReference
 from qutils.schemes import Recipe
 from tests.unit.graph.networks import NETWORKS, observed
 

@@ -1,0 +1,1 @@
+"""Exact integers: how kernels sum and requantize, and values that carry their grid."""
