@@ -5,7 +5,7 @@ that each reader has for itself, and float biases, which it rounds to int32 of s
 ``input * weight``. What it cannot do (cut, repeat, upsample) moves integers between its parts.
 
 The file computes one sample at a time, as on a phone: an open batch makes XNNPACK refuse shapes
-that it could otherwise work with. ``runtimes.executorch`` runs batches of any size by the sample.
+that it could otherwise work with. Its runtime runs batches of any size by the sample.
 """
 
 from __future__ import annotations

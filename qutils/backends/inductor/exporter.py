@@ -1,8 +1,8 @@
 """Reference graph -> ``.pt2`` for PyTorch's own compiler, Inductor, on x86 CPUs.
 
-The file holds the graph and its int8 weights, no machine code: ``runtimes.inductor`` compiles it
-where it runs. An AOTInductor package would hold code for one kind of CPU and one size of batch:
-with the batch left open PyTorch 2.13 packaged ResNet-8 so that it computed nonsense.
+The file holds the graph and its int8 weights, no machine code: its runtime compiles it where it
+runs. An AOTInductor package would hold code for one kind of CPU and one size of batch: with the
+batch left open PyTorch 2.13 packaged ResNet-8 so that it computed nonsense.
 
 Inductor replaces a layer by oneDNN's int8 kernel where it reads unsigned activations, int8 weights
 dequantized per channel, and a float bias.

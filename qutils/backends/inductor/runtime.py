@@ -66,7 +66,7 @@ class Inductor(Runtime):
     def load(cls, path: str | Path, threads: int = 1, exact: bool = True) -> Self:
         """Load a ``.pt2`` file; it is compiled when it first runs.
 
-        The archive is checked before PyTorch opens it: see ``runtimes.pt2``.
+        The archive is checked before PyTorch opens it: see ``inductor.pt2``.
 
         Raises:
             DataError: the file is missing, truncated or corrupt.
