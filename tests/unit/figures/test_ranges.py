@@ -42,7 +42,7 @@ def test_it_renders_a_range_of_one_point():
         (EDGES, COUNTS, {}, "at least one observer"),
         (EDGES, COUNTS, {"mse": (1, 0)}, "low > high"),
         (EDGES, COUNTS, {"mse": (math.nan, 0)}, "NaN"),
-        (EDGES, COUNTS, {"nosuch": (0, 1)}, "no colour"),
+        (EDGES, COUNTS, {"nosuch": (0, 1)}, "unknown observer 'nosuch'"),
     ],
     ids=["lengths", "empty", "falling", "no-range", "reversed", "nan", "observer"],
 )
