@@ -6,7 +6,7 @@ import importlib.util
 import inspect
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,12 +40,14 @@ def read_model(
     example: Tensor | NamedSamples | None = None,
     outputs: Sequence[str] = (),
     dynamic: Dynamic | None = None,
+    fixed: Mapping[str, float] | None = None,
 ) -> nn.Module:
     """The model of ``MODEL``, in eval mode on the CPU, with the weights of a file if one is given.
 
     A zoo model without ``weights`` has the shipped ones; a model of one's own then keeps those it
     was made with. An ONNX file is compared with ONNX Runtime on ``example``, inputs ``[N, ...]``;
-    its network may end at the values ``outputs``, and take any size of the axes ``dynamic``.
+    its network may end at the values ``outputs``, take any size of the axes ``dynamic``, and have
+    numbers in place of the inputs ``fixed``.
 
     Raises:
         InvalidInputError: no such zoo model, file or name in it, or it does not make a module.
@@ -53,7 +55,9 @@ def read_model(
         UnsupportedError: the ONNX file cannot be imported.
     """
     if is_onnx(spec):
-        return _onnx_model(Path(spec), weights, example, outputs, dynamic)
+        return _onnx_model(Path(spec), weights, example, outputs, dynamic, fixed)
+    if fixed:
+        raise InvalidInputError(f"--fix names inputs of an ONNX file, which {spec} is not")
     if outputs:
         raise InvalidInputError(f"--outputs names values of an ONNX file, which {spec} is not")
     if "." in spec and not is_own(spec):
@@ -109,6 +113,7 @@ def _onnx_model(
     example: Tensor | NamedSamples | None,
     outputs: Sequence[str],
     dynamic: Dynamic | None,
+    fixed: Mapping[str, float] | None,
 ) -> nn.Module:
     if weights is not None:
         raise InvalidInputError(f"{path} holds its weights: leave --weights away")
@@ -118,7 +123,7 @@ def _onnx_model(
         given = next(iter(tensors.values())) if list(tensors) == ["inputs"] else tensors
     else:
         given = example
-    imported = import_onnx(path, given, outputs, dynamic)
+    imported = import_onnx(path, given, outputs, dynamic, fixed)
     setattr(imported.module, _INPUTS, imported.inputs)
     said = (
         "imported: outputs differ from ONNX Runtime's of the float file by at most "
@@ -126,6 +131,8 @@ def _onnx_model(
     )
     if outputs:
         said += f"; ends at {', '.join(outputs)}"
+    if fixed:
+        said += f"; fixed: {', '.join(f'{name} = {x:g}' for name, x in fixed.items())}"
     said = "; ".join((said, *imported.notes))
     setattr(imported.module, _PROOF, said)
     if imported.names is not None:

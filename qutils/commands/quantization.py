@@ -60,7 +60,12 @@ def quantize(request: Request) -> list[str]:
     )
     example = material.calibration[:_EXAMPLES]
     model = read_model(
-        request.model, request.weights, example, request.outputs, request.dynamic_axes
+        request.model,
+        request.weights,
+        example,
+        request.outputs,
+        request.dynamic_axes,
+        request.fixed,
     )
     dynamic = _dynamic(model, material, request)
     material = _fitted(model, _renamed(model, material), request)

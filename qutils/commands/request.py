@@ -17,6 +17,8 @@ from qutils.schemes import Granularity, Recipe, Scheme
 
 #: An open axis as the command line names it.
 _AXIS = re.compile(r"(?P<input>.+):(?P<axis>\d+)=(?P<name>[^\W\d]\w*)")
+#: What ``--dynamic`` calls the first axis of an input that holds no samples.
+_NO_BATCH = "none"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Request:
     classes: str | None = None
     outputs: tuple[str, ...] = ()
     dynamic: tuple[str, ...] = ()
+    fix: tuple[str, ...] = ()
     weight_bits: int = 8
     activation_bits: int = 8
     observer: str = "minmax"
@@ -66,6 +69,8 @@ class Request:
 
         >>> Request("net.py:Net", dynamic=("ids:1=sequence", "ids:0=batch")).dynamic_axes
         {'ids': {1: 'sequence', 0: 'batch'}}
+        >>> Request("net.py:Net", dynamic=("state:0=none",)).dynamic_axes
+        {'state': {0: None}}
 
         Raises:
             InvalidInputError: not ``INPUT:AXIS=NAME``.
@@ -78,8 +83,33 @@ class Request:
                     f"Expected --dynamic INPUT:AXIS=NAME, got {word!r}. Name the input, count its "
                     "axes from 0, as in ids:1=sequence."
                 )
-            found.setdefault(match["input"], {})[int(match["axis"])] = match["name"]
+            name = None if match["name"] == _NO_BATCH else match["name"]
+            found.setdefault(match["input"], {})[int(match["axis"])] = name
         return found or None
+
+    @property
+    def fixed(self) -> dict[str, float]:
+        """Numbers that take the place of inputs.
+
+        >>> Request("net.onnx", fix=("sampling_rate=16000",)).fixed
+        {'sampling_rate': 16000.0}
+
+        Raises:
+            InvalidInputError: not ``INPUT=NUMBER``.
+        """
+        found: dict[str, float] = {}
+        for word in self.fix:
+            name, _, number = word.rpartition("=")
+            try:
+                found[name] = float(number)
+            except ValueError:
+                name = ""
+            if not name:
+                raise InvalidInputError(
+                    f"Expected --fix INPUT=NUMBER, got {word!r}. Name the input and its number, as "
+                    "in sampling_rate=16000."
+                )
+        return found
 
     @property
     def recipe(self) -> Recipe:
@@ -120,7 +150,7 @@ class Request:
             )
         if (error := foreign(self.model)) is not None:
             raise error
-        self.dynamic_axes  # noqa: B018  (refuses what is no axis)
+        self.dynamic_axes, self.fixed  # noqa: B018  (refuse what is neither axis nor number)
         if self.simulate_only == (self.out is not None):
             raise InvalidInputError(
                 f"name a file to write ({self._endings}), or give --simulate-only to write none "

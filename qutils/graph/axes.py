@@ -153,7 +153,7 @@ def _batch_axis(
     raise InvalidInputError(
         f"Inputs of one batch hold different numbers of samples: {said}. Give as many of each; if "
         f"the batch is another axis of {name}, say which: dynamic={{{name!r}: {{1: 'batch'}}}} "
-        f"({{0: None}} if it has none)."
+        f"({{0: None}} if it has none), or --dynamic {name}:1=batch ({name}:0=none)."
     )
 
 

@@ -29,6 +29,7 @@ from qutils.graph.nodes import layer_of, op_name, read_by
 from qutils.graph.norm import replace_batch_norm
 from qutils.graph.parameters import frozen_names
 from qutils.graph.quiet import quiet
+from qutils.graph.recurrent import close_lengths, open_lengths
 from qutils.graph.rewrite import rewrite
 from qutils.graph.signature import OUTPUT, Batch, Signature, named_outputs
 from qutils.graph.traced import fixed_axis, inputs_of_trace, open_sizes, traced_with
@@ -242,7 +243,7 @@ def _export(
     by_place: Any = ((sizes.get(INPUT),),) if collected else (sizes.get(INPUT),)
     dynamic: Any = sizes if kwargs else by_place
     try:
-        with quiet(below=logging.ERROR, prints=True):
+        with quiet(below=logging.ERROR, prints=True), open_lengths(model):
             program = torch.export.export(model, args, kwargs, dynamic_shapes=dynamic)
             check_attention(program)
             functional: torch.export.ExportedProgram = program.run_decompositions(DECOMPOSITIONS)
@@ -286,7 +287,10 @@ def _flatten(program: torch.export.ExportedProgram, outputs: tuple[str, ...]) ->
         elif node.op == "call_module" and "guard" in str(node.target):
             graph.erase_node(node)
     graph.eliminate_dead_code()
-    return GraphModule(exported, graph)
+    module = GraphModule(exported, graph)
+    close_lengths(module)
+    module.recompile()
+    return module
 
 
 def parameters_of(module: GraphModule) -> dict[str, Tensor]:

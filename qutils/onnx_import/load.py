@@ -21,6 +21,7 @@ from qutils.onnx_import.class_names import class_names
 from qutils.onnx_import.convert import argument_name, convert
 from qutils.onnx_import.cut import drop_unread, ending_at, infer_types
 from qutils.onnx_import.divergence import SOURCE
+from qutils.onnx_import.fixed import fix_inputs
 from qutils.onnx_import.lift import lift_floats
 from qutils.onnx_import.names import name_nodes
 from qutils.onnx_import.opset import lifted
@@ -110,9 +111,10 @@ def load_onnx(
     example: Example | None = None,
     outputs: Sequence[str] = (),
     dynamic: Dynamic | None = None,
+    fixed: Mapping[str, float] | None = None,
 ) -> nn.Module:
     """Return the float network of an ONNX file in eval mode; see ``import_onnx``."""
-    return import_onnx(path, example, outputs, dynamic).module
+    return import_onnx(path, example, outputs, dynamic, fixed).module
 
 
 def import_onnx(
@@ -120,6 +122,7 @@ def import_onnx(
     example: Example | None = None,
     outputs: Sequence[str] = (),
     dynamic: Dynamic | None = None,
+    fixed: Mapping[str, float] | None = None,
 ) -> Imported:
     """Turn a float ONNX file into a module ``[N, ...] -> [N, ...]`` and prove it on inputs.
 
@@ -132,6 +135,8 @@ def import_onnx(
         dynamic: names of axes that stay open, by the file's name of the input and by place:
             ``{"image": {2: "height", 3: "width"}}``. They are proven at a second, larger size.
             Otherwise open axes get the sizes of the example.
+        fixed: numbers that take the place of inputs, by name: ``{"sampling_rate": 16000}``. The
+            module does not take these inputs any more.
 
     Raises:
         DataError: the file, or one beside it, is missing, truncated or corrupt.
@@ -144,6 +149,7 @@ def import_onnx(
     file = Path(path)
     model = read(file)
     names = class_names(model)
+    fix_inputs(model, fixed or {})
     if outputs:
         model = ending_at(infer_types(model), outputs)
     drop_unread(model)

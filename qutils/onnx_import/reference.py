@@ -58,12 +58,11 @@ class Reference:
             UnsupportedError: ONNX Runtime cannot run the model on it.
         """
         arrays = {name: x.numpy() for name, x in inputs.items()}
-        declared = next(iter(self._session.get_inputs()[0].shape), None)
-        whole = all(x.ndim and len(x) == declared for x in arrays.values())
         try:
-            if not isinstance(declared, int) or whole:
+            axes = self._fixed_batch(arrays)
+            if not axes:
                 return list(self._session.run(None, arrays))
-            return self._run_in_pieces(arrays, declared)
+            return self._run_in_pieces(arrays, axes)
         except Exception as error:  # ONNX Runtime's own classes
             shapes = ", ".join(str(list(x.shape)) for x in arrays.values())
             raise UnsupportedError(
@@ -71,21 +70,52 @@ class Reference:
                 f"{first_line(error)}"
             ) from error
 
-    def _run_in_pieces(self, arrays: dict[str, Outputs], size: int) -> list[Outputs]:
-        """Outputs of a model of fixed batch; the first rows repeat to fill the last piece."""
-        rows = len(next(iter(arrays.values())))
-        pieces = -(-rows // size)
-        whole = {n: np.resize(x, (pieces * size, *x.shape[1:])) for n, x in arrays.items()}
-        columns = [
-            self._session.run(None, {n: x[i * size : (i + 1) * size] for n, x in whole.items()})
-            for i in range(pieces)
-        ]
-        if any(y.ndim == 0 or len(y) != size for y in columns[0]):
-            raise ValueError(
-                f"its outputs {[list(y.shape) for y in columns[0]]} do not begin with its batch of "
-                f"{size}. Export it with an open batch axis"
-            )
-        return [np.concatenate(column)[:rows] for column in zip(*columns, strict=True)]
+    def _fixed_batch(self, arrays: Mapping[str, Outputs]) -> dict[str, tuple[int, int]]:
+        """By input: the axis where the file fixes a size that the data does not have, its size."""
+        found: dict[str, tuple[int, int]] = {}
+        for each in self._session.get_inputs():
+            for axis, size in enumerate(each.shape):
+                if isinstance(size, int) and 0 < size != arrays[each.name].shape[axis]:
+                    found.setdefault(each.name, (axis, size))
+        return found
+
+    def _run_in_pieces(
+        self, arrays: Mapping[str, Outputs], batch: Mapping[str, tuple[int, int]]
+    ) -> list[Outputs]:
+        """Outputs of a model of fixed batch; the first samples repeat to fill the last piece.
+
+        Args:
+            batch: axis and size of the batch, of each input that has one.
+        """
+        first, (axis, size) = next(iter(batch.items()))
+        samples = arrays[first].shape[axis]
+        columns = []
+        for start in range(0, samples, size):
+            piece = dict(arrays)
+            for name, (axis, _) in batch.items():
+                places = range(start, start + size)
+                piece[name] = np.take(piece[name], places, axis, mode="wrap")
+            columns.append(self._session.run(None, piece))
+        results = []
+        for column in zip(*columns, strict=True):
+            axis = _batch_axis(column[0].shape, size)
+            results.append(np.take(np.concatenate(column, axis), range(samples), axis))
+        return results
+
+
+def _batch_axis(shape: tuple[int, ...], size: int) -> int:
+    """The axis of an output that holds its batch: the first if it can be, else the only one.
+
+    Raises:
+        ValueError: none or several may be it.
+    """
+    fitting = [axis for axis, length in enumerate(shape) if length == size]
+    if not fitting or (fitting[0] and len(fitting) > 1):
+        raise ValueError(
+            f"which axis of its output {list(shape)} is the batch of {size} cannot be told. Export "
+            "it with an open batch axis"
+        )
+    return fitting[0]
 
 
 def first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto
 from qutils.errors import UnsupportedError
 from qutils.onnx_import import control
 from qutils.onnx_import.cut import Cut, around
+from qutils.onnx_import.fixed import deciding_inputs
 from qutils.onnx_import.operators import OPERATORS
 from qutils.onnx_import.opset import DOMAINS
 
@@ -56,13 +57,26 @@ def with_advice(path: Path, model: ModelProto) -> Iterator[None]:
     except RefusedError as error:
         outputs = {name for node in error.nodes for name in node.output if name}
         cut = around(model, outputs)
-        raise UnsupportedError(f"{path}: {error}. {_advice(path, model, cut)}") from error
+        deciding = [
+            name
+            for node in error.nodes
+            if node.op_type in control.INLINED
+            for read in node.input[: 1 + (node.op_type == "Loop")]
+            for name in deciding_inputs(model, read)
+        ]
+        raise UnsupportedError(f"{path}: {error}. {_advice(path, model, cut, deciding)}") from error
     except UnsupportedError as error:
         raise UnsupportedError(f"{path}: {error}") from error
 
 
-def _advice(path: Path, model: ModelProto, cut: Cut) -> str:
+def _advice(path: Path, model: ModelProto, cut: Cut, deciding: Sequence[str]) -> str:
     ends = [value.name for value in model.graph.output]
+    if deciding:
+        one = deciding[0]
+        return (
+            f"Fix the input that decides: --fix {one}=NUMBER, or load_onnx({str(path)!r}, "
+            f"fixed={{{one!r}: NUMBER}}), and leave it out of the data."
+        )
     if cut.before:
         others = f" (or {', '.join(cut.before[1:4])})" if len(cut.before) > 1 else ""
         return (

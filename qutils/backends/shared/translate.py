@@ -19,9 +19,11 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from qutils.backends.shared.rnn import rnn_translation
 from qutils.errors import UnsupportedError
 from qutils.graph.inputs import TensorSpec
 from qutils.graph.nodes import argument, op_name
+from qutils.graph.recurrent import OPEN, open_lengths
 from qutils.graph.signature import Signature
 
 OPSET = 18
@@ -43,7 +45,8 @@ def translate(module: nn.Module, signature: Signature) -> ModelProto:
     """
     example = tuple(spec.example(2, signature.sizes) for spec in signature.inputs)
     dynamic = tuple(_open_sizes(spec) for spec in signature.inputs)
-    program = torch.export.export(module, example, dynamic_shapes=dynamic)
+    with open_lengths(module):
+        program = torch.export.export(module, example, dynamic_shapes=dynamic)
     _check_pools(program)
     _use_common_names(program)
     if _is_translatable(program):
@@ -57,7 +60,7 @@ def translate(module: nn.Module, signature: Signature) -> ModelProto:
         output_names=signature.outputs,
         external_data=False,
         optimize=True,
-        custom_translation_table=_translations(),
+        custom_translation_table=_translations() | _opened_translations(),
     )
     assert translated is not None
     return with_names(translated.model_proto, signature)
@@ -154,7 +157,15 @@ def _registry() -> Any:
     registry = ONNXRegistry.from_torchlib(OPSET)
     for operator, translation in _translations().items():
         registry.register_op(operator, translation)
+    for original, opened in OPEN.items():
+        registry.register_op(opened, registry.functions[original.name()][-1].onnx_function)
     return registry
+
+
+def _opened_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Those of recurrent layers of any length."""
+    known = _registry().functions
+    return {opened: known[opened.name()][-1].onnx_function for opened in OPEN.values()}
 
 
 def _check_pools(program: ExportedProgram) -> None:
@@ -194,4 +205,6 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         torch.ops.aten.batch_norm.default: batch_norm,
         torch.ops.aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
         torch.ops.aten.flatten.using_ints: flatten,
+        torch.ops.aten.rnn_tanh.input: rnn_translation("Tanh"),
+        torch.ops.aten.rnn_relu.input: rnn_translation("Relu"),
     }
