@@ -137,6 +137,7 @@ def test_recipes_touch_the_files_they_name_and_no_other():
     ]
 
 
+@pytest.mark.slow
 def test_the_command_line_lists_what_was_added(followed):
     for name in ("shrunk", "numpy"):
         assert re.search(rf"[|\[]{name}[|\]]", followed["quantize"].replace("\n", "")), name
@@ -146,6 +147,7 @@ def test_the_command_line_lists_what_was_added(followed):
     assert "tiny" in followed["look"]
 
 
+@pytest.mark.slow
 def test_the_public_face_offers_what_was_added(followed):
     models, observers, runtimes, targets = followed["face"]
     assert models == ["resnet8", "mobilenetv2", "tiny"]
@@ -155,6 +157,7 @@ def test_the_public_face_offers_what_was_added(followed):
     assert followed["color"] == "#8B4513"
 
 
+@pytest.mark.slow
 def test_what_was_added_works(followed):
     whole, shrunk = followed["ranges"]
     assert shrunk == pytest.approx(0.9 * whole, rel=1e-5)
@@ -163,12 +166,14 @@ def test_what_was_added_works(followed):
     assert followed["off"] < 1e-4 * followed["largest"]
 
 
+@pytest.mark.slow
 def test_an_operator_is_integer_where_a_backend_names_it(followed):
     assert followed["in_float"] == {"numpy": [], "onnxruntime": ["sin"]}
     assert followed["computed_in_float"] == []
     assert followed["sine_off"] < 1e-4 * followed["sine_largest"]
 
 
+@pytest.mark.slow
 def test_the_table_of_operators_has_a_column_and_a_row_more(followed):
     (head,) = [line for line in followed["table"].splitlines() if line.startswith("| operator ")]
     assert head.endswith("| ONNX reference |")

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from qutils.graph.ops.layers import CONVOLUTIONS as _CONVOLUTIONS
+from collections.abc import Iterable
+
+from qutils.graph.ops import OpSpec, clips, layers, products, shapes
 from qutils.graph.targets import Target
 
-CONVOLUTIONS = tuple(spec.name for spec in _CONVOLUTIONS)
-#: Operators that move, compare or clip integers.
+
+def _names(records: Iterable[OpSpec]) -> tuple[str, ...]:
+    return tuple(record.name for record in records)
+
+
+CONVOLUTIONS = _names(layers.CONVOLUTIONS)
+PRODUCTS = _names(products.RECORDS)
+#: Operators that move, compare or clip integers, on every backend.
 MOVES = (
-    "flatten",
-    "view",
-    "reshape",
-    "_unsafe_view",
-    "squeeze",
-    "unsqueeze",
-    "permute",
-    "transpose",
-    "expand",
-    "slice",
-    "index_select",
-    "pixel_shuffle",
-    "upsample_nearest2d",
-    "max_pool1d",
-    "max_pool2d",
-    "constant_pad_nd",
-    "pad",
-    "relu",
-    "relu6",
-    "hardtanh",
-    "clamp",
+    *_names(shapes.RECORDS),
+    *("max_pool1d", "max_pool2d"),
+    *_names(record for record in clips.RECORDS if record.is_fused),
 )
 #: Operators that nearly all backends compute in integers, but for three axes in space.
 USUAL = (
     *("conv1d", "conv2d", "linear", "add", "mul", "cat"),
     *("adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "sigmoid", "leaky_relu", *MOVES),
 )
-PRODUCTS = ("matmul", "bmm", "mm")
 
 #: QDQ files as ONNX Runtime executes them.
 COMMON = Target(
