@@ -121,7 +121,8 @@ def command(**given: Any) -> None:
     224x224, ImageNet's colours if not. Rotation marks of cameras are not applied. Folders as they
     are sorted, empty ones included, are the outputs of MODEL if there are as many, unless the model
     names its classes; --classes says it otherwise. Without an order, nothing is scored by label.
-    A fifth is held back to score; the rest gives ranges and, with --qat-epochs, trains.
+    A fifth is held back to score; the rest gives ranges and, with --qat-epochs, trains. Arrays state_0
+    and state_1 are the tuple that forward takes as state.
 
     A setting without integer kernels, such as 4 bits, can be simulated (--simulate-only) and kept
     (--save FILE.safetensors, which qutils.load opens), not exported.
