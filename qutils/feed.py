@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qutils.errors import InvalidInputError
+from qutils.nested import flat
 
 #: One tensor, or tensors by name where a network takes or returns several.
 Tensors = Tensor | Mapping[str, Tensor]
@@ -179,21 +180,22 @@ def count(tensors: Tensors) -> int:
 
 
 def _is_tensors(value: object) -> bool:
+    """Whether it is a tensor, or a dict of them, in containers or not."""
     named = isinstance(value, Mapping) and bool(value)
     return isinstance(value, Tensor) or (
-        named and all(isinstance(x, Tensor) for x in value.values())  # type: ignore[attr-defined]
+        named and all(isinstance(x, Tensor) for x in flat(value).values())  # type: ignore[arg-type]
     )
 
 
 def _lengths(tensors: Tensors) -> list[int]:
     """Sizes of the first axes; -1 of a tensor that has none."""
-    several = tensors.values() if isinstance(tensors, Mapping) else (tensors,)
+    several = flat(tensors).values() if isinstance(tensors, Mapping) else (tensors,)
     return [len(x) if x.ndim else -1 for x in several]
 
 
 def _shapes(tensors: Tensors) -> str:
     if isinstance(tensors, Mapping):
-        return ", ".join(f"{name} {list(x.shape)}" for name, x in tensors.items())
+        return ", ".join(f"{name} {list(x.shape)}" for name, x in flat(tensors).items())
     return str(list(tensors.shape))
 
 

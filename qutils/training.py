@@ -18,6 +18,7 @@ from qutils.errors import DataError, InvalidInputError
 from qutils.feed import AsTheyAre, Feed, Pictures, Shuffled, Tensors, count
 from qutils.files import atomic_path
 from qutils.interrupt import ctrl_c
+from qutils.nested import flat, rebuilt
 
 #: Of what a network returns, a tensor or several by name, and labels.
 Loss = Callable[[Any, Any], Tensor]
@@ -249,7 +250,7 @@ class _Update:
 def _to(tensors: Tensors, device: torch.device) -> Tensors:
     if isinstance(tensors, Tensor):
         return tensors.to(device)
-    return {name: x.to(device) for name, x in tensors.items()}
+    return rebuilt(tensors, {name: x.to(device) for name, x in flat(tensors).items()})
 
 
 def _hits(logits: Tensors, labels: Tensors) -> float | None:

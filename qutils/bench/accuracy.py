@@ -47,6 +47,7 @@ def predict_with(module: nn.Module) -> Predict:
     import torch
 
     from qutils.graph.signature import named_outputs
+    from qutils.nested import call_named
 
     def predict(batch: Any) -> Any:
         if module.training:
@@ -55,9 +56,8 @@ def predict_with(module: nn.Module) -> Predict:
         device = parameter.device if parameter is not None else torch.device("cpu")
         with torch.no_grad():
             if isinstance(batch, Mapping):
-                outputs = module(
-                    **{name: torch.as_tensor(x).to(device) for name, x in batch.items()}
-                )
+                tensors = {name: torch.as_tensor(x).to(device) for name, x in batch.items()}
+                outputs = call_named(module, tensors)
             else:
                 outputs = module(torch.as_tensor(batch).to(device))
         named = named_outputs(outputs)

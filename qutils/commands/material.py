@@ -14,7 +14,7 @@ from torch import Tensor
 from qutils import zoo
 from qutils.commands.inputs import Inputs, read_inputs
 from qutils.commands.look import AS_USUAL, NATURAL, Look
-from qutils.commands.named import NamedSamples
+from qutils.commands.named import NamedPairs, NamedSamples
 from qutils.errors import InvalidInputError
 from qutils.feed import Pictures, Samples
 from qutils.graph.axes import Dynamic
@@ -32,7 +32,7 @@ class Material:
 
     source: str
     calibration: Tensor | zoo.Photographs | NamedSamples  # pictures are decoded batch by batch
-    train: Pictures | None  # None without labels
+    train: Pictures | NamedPairs | None  # None without labels
     test: Inputs
     unlabelled: str = ""  # why the labels of folders are not used
 
@@ -104,9 +104,11 @@ def read_material(
     )
 
 
-def _training(rest: Inputs) -> Pictures | None:
-    if rest.y is None or isinstance(rest.x, NamedSamples):
+def _training(rest: Inputs) -> Pictures | NamedPairs | None:
+    if rest.y is None:
         return None
+    if isinstance(rest.x, NamedSamples):
+        return NamedPairs(rest.x, rest.y)
     if isinstance(rest.x, zoo.Photographs):
         return cast(Pictures, rest.x)  # labels are there
     return Samples(rest.x, rest.y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from qutils.errors import InvalidInputError
 from qutils.graph.axes import Dynamic, Layout, layout
+from qutils.nested import call_named
 
 BATCH = 64
 
@@ -76,6 +78,27 @@ class NamedSamples:
         return ", ".join("N" if axis == batch else str(size) for axis, size in sizes)
 
 
+@dataclass(frozen=True)
+class NamedPairs:
+    """Batches ``(tensors by name, labels)``, each time in another order; whole ones only."""
+
+    samples: NamedSamples
+    labels: Tensor
+    batch_size: int = 1
+    seed: int = 0
+    _passes: Iterator[int] = field(default_factory=count, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.labels) // self.batch_size
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        generator = torch.Generator().manual_seed(1_000_003 * self.seed + next(self._passes))
+        order = torch.randperm(len(self.labels), generator=generator)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            index = order[start : start + self.batch_size]
+            yield self.samples[index].tensors, self.labels[index]
+
+
 def named_samples(
     arrays: Mapping[str, NDArray[Any]], path: Path, dynamic: Dynamic | None = None
 ) -> NamedSamples:
@@ -115,4 +138,4 @@ def _tensor(x: NDArray[Any], name: str, path: Path) -> Tensor:
 
 def run_on(model: torch.nn.Module, x: Tensor | NamedSamples) -> Any:
     """Return what a network makes of samples."""
-    return model(**x.tensors) if isinstance(x, NamedSamples) else model(x)
+    return call_named(model, x.tensors) if isinstance(x, NamedSamples) else model(x)

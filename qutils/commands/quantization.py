@@ -26,7 +26,7 @@ from qutils.commands.models import (
     is_own,
     read_model,
 )
-from qutils.commands.named import NamedSamples, run_on
+from qutils.commands.named import NamedPairs, NamedSamples, run_on
 from qutils.commands.request import Request
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.export import export, export_float
@@ -35,6 +35,7 @@ from qutils.graph.axes import Dynamic
 from qutils.graph.capture import check_tensors
 from qutils.graph.signature import named_outputs
 from qutils.graph.wrappers import check_arguments
+from qutils.nested import arguments_of
 from qutils.ptq import METHODS
 from qutils.qat import default_rate, finetune
 from qutils.simulate import SimulatedModel
@@ -137,7 +138,10 @@ def _renamed(model: nn.Module, material: Material) -> Material:
     if not isinstance(x, NamedSamples) or not isinstance(test, NamedSamples):
         return material
     test_inputs = replace(material.test, x=as_named(model, test))
-    return replace(material, calibration=as_named(model, x), test=test_inputs)
+    train = material.train
+    if isinstance(train, NamedPairs):
+        train = replace(train, samples=as_named(model, train.samples))
+    return replace(material, calibration=as_named(model, x), train=train, test=test_inputs)
 
 
 def _dynamic(model: nn.Module, material: Material, request: Request) -> Dynamic | None:
@@ -167,7 +171,7 @@ def _outputs(
     """What the float model makes of some inputs: one tensor, or several by name."""
     check_tensors(model)
     if isinstance(x, NamedSamples):
-        check_arguments(model, x.tensors)
+        check_arguments(model, arguments_of(model, x.tensors))
     try:
         with torch.no_grad():
             outputs = named_outputs(run_on(model, x))
@@ -191,14 +195,16 @@ def _shape(x: Tensor | NamedSamples) -> str:
 
 
 def _train(sim: SimulatedModel, material: Material, request: Request) -> SimulatedModel:
-    assert material.train is not None
-    return finetune(
-        sim,
-        material.train,
-        epochs=request.qat_epochs,
-        batch_size=_batch_size(material),
-        seed=request.seed,
-    )
+    train, size, settings = material.train, _batch_size(material), _settings(request)
+    if isinstance(train, NamedPairs):
+        pairs = replace(train, batch_size=size, seed=request.seed)
+        return finetune(sim, pairs, **settings)
+    assert train is not None
+    return finetune(sim, train, batch_size=size, **settings)
+
+
+def _settings(request: Request) -> dict[str, Any]:
+    return {"epochs": request.qat_epochs, "seed": request.seed}
 
 
 def _batch_size(material: Material) -> int:

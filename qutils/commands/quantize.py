@@ -114,8 +114,8 @@ def command(**given: Any) -> None:
     each, and perhaps labels.npy. Make one with
     numpy.savez("data.npz", inputs=x, labels=y). For a network with several inputs, or integer ones
     such as token ids, an .npz file with one array for each, named as its forward (or the ONNX file)
-    names them. A recurrent state may hold the samples along another axis, and a scalar has none.
-    --dynamic names axes of any size, such as the length of a text. Or a folder of pictures
+    names them; state_0 and state_1 are the tuple that forward takes as state. A recurrent state may
+    hold the samples along another axis, and a scalar has none. --dynamic names axes of any size, such as the length of a text. Or a folder of pictures
     (.jpg, .png, ...), or of folders of pictures named by class, as ImageNet has them; they are
     cropped and normalized as MODEL wants. What it does not say, --size, --mean and --std do:
     224x224, ImageNet's colours if not. Rotation marks of cameras are not applied. Folders as they

@@ -182,7 +182,14 @@ def _padded(node: Node, source: Node, pads: Sequence[tuple[int, int]]) -> Node:
 def _average(
     module: GraphModule, node: Node, source: Node, windows: Sequence[Sequence[tuple[int, int]]]
 ) -> None:
-    """Replace ``node`` by the means over windows ``[begin, end)``, given for each axis."""
+    """Replace ``node`` by the means over windows ``[begin, end)``, given for each axis.
+
+    Windows of one value pick it: a 1x1 image that is averaged to 6x6 is repeated.
+    """
+    if all(end - begin == 1 for along in windows for begin, end in along):
+        picks = [[begin for begin, _ in along] for along in windows]
+        _give(module, node, pick(module, node, source, picks))
+        return
     runs = [_runs(along) for along in windows]
     entries = math.prod(source.meta["val"].shape[2:]) * math.prod(map(len, windows))
     parts = math.prod(map(len, runs))
@@ -200,7 +207,7 @@ def _runs(windows: Sequence[tuple[int, int]]) -> list[_Run]:
         last = found[-1] if found else None
         if last is not None and last.length == end - begin:
             step = begin - last.begin - last.stride * (last.results - 1)
-            if last.results == 1 or step == last.stride:
+            if step and (last.results == 1 or step == last.stride):
                 found[-1] = _Run(last.begin, last.length, step, last.results + 1)
                 continue
         found.append(_Run(begin, end - begin, 1, 1))

@@ -13,6 +13,7 @@ from qutils.errors import InvalidInputError
 from qutils.graph.axes import Dynamic, Layout, layout
 from qutils.graph.inputs import INPUT
 from qutils.graph.signature import Batch
+from qutils.nested import flat, rebuilt
 
 #: A tensor of all calibration pictures is served in batches of this size: memory stays bounded.
 CHUNK = 64
@@ -66,8 +67,9 @@ def inputs_of(batches: Iterable[Any] | Batch, dynamic: Dynamic | None = None) ->
         )
     for index, batch in enumerate(batches):
         if isinstance(batch, Mapping):
+            batch = flat(batch)
             _check_named(batch, f"calibration batch {index}")
-            yield {name: x.detach().cpu() for name, x in batch.items()}
+            yield flat(rebuilt(batch, {name: x.detach().cpu() for name, x in batch.items()}))
             continue
         x = batch[0] if isinstance(batch, tuple | list) else batch
         if not isinstance(x, Tensor):
@@ -81,21 +83,17 @@ def inputs_of(batches: Iterable[Any] | Batch, dynamic: Dynamic | None = None) ->
 
 def _parts(samples: Mapping[str, Tensor], dynamic: Dynamic | None) -> Iterator[dict[str, Tensor]]:
     """All samples by input name, in batches."""
+    samples = flat(samples)
     _check_named(samples, "the calibration set")
     axes = layout([samples], dynamic)
     for start in range(0, whole := axes.samples(samples), CHUNK):
-        yield axes.part(samples, start, min(start + CHUNK, whole))
+        yield rebuilt(samples, axes.part(samples, start, min(start + CHUNK, whole)))
 
 
 def _check_named(batch: Mapping[str, Any], what: str) -> None:
     if not batch:
         raise InvalidInputError(f"{what} is an empty dict: give tensors by input name")
     for name, x in batch.items():
-        if isinstance(x, tuple | list):
-            raise InvalidInputError(
-                f"{what} holds a {type(x).__name__} under {name!r}. Wrap the model in a module "
-                "whose forward takes each tensor under a name of its own."
-            )
         if not isinstance(x, Tensor):
             raise InvalidInputError(
                 f"{what} holds a {type(x).__name__} under {name!r}: give tensors by input name "

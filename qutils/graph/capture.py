@@ -40,6 +40,7 @@ from qutils.graph.wrappers import (
     plain_copy,
     refuse_opaque,
 )
+from qutils.nested import arguments_of, flat, rebuilt
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def capture(model: nn.Module, example: Batch, dynamic: Dynamic | Layout | None =
     Args:
         example: ``[N, ...]`` floats, any N; or a dict of tensors by the names of ``forward``'s
             arguments, integers (token ids) and scalars among them. Arguments that are left out
-            keep their defaults.
+            keep their defaults. A tensor inside a tuple, list or dict goes by the path to it:
+            the second of ``state`` is ``state_1``.
         dynamic: names of the axes that may have any size, by input (``"input"``, if it has no
             name) and place: ``{"ids": {1: "sequence"}}``. ``"batch"`` marks a batch that is not the
             first axis, ``None`` a first axis that is no batch.
@@ -106,12 +108,16 @@ def capture(model: nn.Module, example: Batch, dynamic: Dynamic | Layout | None =
     refuse_opaque(model)
     check_tensors(model)
     model = _own_copy(model)
-    two = {name: traced_with(x, axes, name) for name, x in named.items()}
     if isinstance(example, Mapping):
-        check_arguments(model, two)
+        named = flat(arguments_of(model, named))
+    two = {name: traced_with(x, axes, name) for name, x in named.items()}
+    given = rebuilt(named, two)
+    if isinstance(example, Mapping):
+        check_arguments(model, given)
     collected = not isinstance(example, Mapping) and collects_inputs(model)
-    outputs = _run(model, two)
-    program = _export(model, two, collected, axes)
+    outputs = _run(model, given)
+    sizes = rebuilt(named, {name: open_sizes(axes, name) for name in named})
+    program = _export(model, given, sizes, collected, axes)
     module = _flatten(program, outputs)
     fold_constants(module)
     identity = identity_of(module)
@@ -138,7 +144,7 @@ def _free_names(outputs: Sequence[str], taken: Collection[str]) -> tuple[str, ..
     return tuple(found)
 
 
-def _checked(example: Batch) -> dict[str, Tensor]:
+def _checked(example: Batch) -> Mapping[str, Tensor]:
     """The example by name; one tensor goes by ``input``."""
     if isinstance(example, Tensor):
         if example.ndim < 2 or len(example) == 0:
@@ -149,11 +155,12 @@ def _checked(example: Batch) -> dict[str, Tensor]:
         return {INPUT: example}
     if not example:
         raise InvalidInputError("The example holds no tensors. Give them by name.")
+    example = flat(example)
     for name, x in example.items():
         if not isinstance(x, Tensor):
             raise InvalidInputError(
-                f"Expected a tensor for the input {name!r}, got {type(x).__name__}. Wrap the model "
-                "in a module whose forward takes each tensor under a name of its own."
+                f"Expected a tensor for the input {name!r}, got {type(x).__name__}. Leave it out "
+                "if it has a default; otherwise wrap the model in a module that sets it."
             )
         if x.numel() == 0:
             raise InvalidInputError(
@@ -161,7 +168,7 @@ def _checked(example: Batch) -> dict[str, Tensor]:
             )
         if x.dtype.is_floating_point:
             check_dtype(x)
-    return dict(example)
+    return example
 
 
 def check_tensors(model: nn.Module) -> None:
@@ -205,7 +212,7 @@ def _own_copy(model: nn.Module) -> nn.Module:
     return model
 
 
-def _run(model: nn.Module, example: dict[str, Tensor]) -> tuple[str, ...]:
+def _run(model: nn.Module, example: dict[str, Any]) -> tuple[str, ...]:
     """Run the model once; return the names of its outputs."""
     args, kwargs = _calling(example)
     try:
@@ -222,24 +229,28 @@ def _run(model: nn.Module, example: dict[str, Tensor]) -> tuple[str, ...]:
     return tuple(named_outputs(returned))
 
 
-def _unfit(model: nn.Module, example: dict[str, Tensor], error: Exception) -> InvalidInputError:
-    shapes = "; ".join(f"[N, {', '.join(map(str, x.shape[1:]))}]" for x in example.values())
+def _unfit(model: nn.Module, example: dict[str, Any], error: Exception) -> InvalidInputError:
+    tensors = flat(example).values()
+    shapes = "; ".join(f"[N, {', '.join(map(str, x.shape[1:]))}]" for x in tensors)
     return InvalidInputError(
         f"{type(model).__name__} does not run on input of shape {shapes}: "
         f"{first_line(error)}. Give inputs of the shape that the model was built for."
     )
 
 
-def _calling(example: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+def _calling(example: dict[str, Any]) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
     """Positional and named arguments: a tensor without a name of its own goes by place."""
     return ((example[INPUT],), {}) if list(example) == [INPUT] else ((), example)
 
 
 def _export(
-    model: nn.Module, example: dict[str, Tensor], collected: bool, axes: Layout
+    model: nn.Module,
+    example: dict[str, Any],
+    sizes: dict[str, Any],
+    collected: bool,
+    axes: Layout,
 ) -> torch.export.ExportedProgram:
     args, kwargs = _calling(example)
-    sizes = {name: open_sizes(axes, name) for name in example}
     by_place: Any = ((sizes.get(INPUT),),) if collected else (sizes.get(INPUT),)
     dynamic: Any = sizes if kwargs else by_place
     try:

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph.axes import Layout
 from qutils.graph.inputs import BATCH, INPUT, OpenAxis, TensorSpec
+from qutils.nested import flat
 
 #: One batch: a tensor, or tensors by name where a network takes several.
 Batch = Tensor | Mapping[str, Tensor]
@@ -122,6 +123,7 @@ class Signature:
                     "tensors by name."
                 )
             batch = {self.inputs[0].name: batch}
+        batch = flat(batch)
         self._check_names(batch)
         found = tuple(batch[name] for name in self.names)
         for spec, x in zip(self.inputs, found, strict=True):

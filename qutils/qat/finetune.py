@@ -15,6 +15,7 @@ from qutils.errors import InvalidInputError
 from qutils.feed import Pictures, Samples
 from qutils.graph.signature import Batch, named_outputs
 from qutils.graph.wrappers import plain_copy
+from qutils.nested import call_named
 from qutils.qat.frozen import Frozen, frozen_parts, require_some_left, warn_of_untrained
 from qutils.qat.trainable import trainable
 from qutils.schemes import Recipe
@@ -239,7 +240,9 @@ class _Distillation:
 
     def watch(self, x: Batch) -> None:
         with torch.no_grad():
-            made = named_outputs(self.teacher(**x) if isinstance(x, Mapping) else self.teacher(x))
+            made = named_outputs(
+                call_named(self.teacher, x) if isinstance(x, Mapping) else self.teacher(x)
+            )
         if len(made) != 1:
             raise InvalidInputError(
                 f"Expected a teacher with one output, got {', '.join(made)}. Wrap it in a module "

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qutils.errors import InvalidInputError, UnsupportedError, not_installed
+from qutils.nested import flat
 
 T = TypeVar("T")
 #: One axis of an input: a size, or a name where the file leaves it open (``"n"``).
@@ -172,6 +173,7 @@ def check_inputs(
                 "arrays by name."
             )
         batch = dict.fromkeys(inputs, batch)
+    batch = flat(batch)
     if batch.keys() != inputs.keys():
         raise InvalidInputError(
             f"{path} takes {', '.join(inputs)}, got {', '.join(batch)}. Give the named inputs and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from qutils import runtimes
-from qutils.commands.named import NamedSamples, named_samples
+from qutils.commands.named import NamedPairs, NamedSamples, named_samples
 from qutils.errors import InvalidInputError
 
 READERS = """
@@ -188,3 +189,52 @@ def test_axes_that_are_not_named_so(word, message, texts, quantize):
     assert result.exit_code in (1, 2)
     assert message in " ".join(result.output.split())
     assert not Path("net.onnx").exists()
+
+
+def test_texts_with_labels_train(texts, quantize):
+    with np.load("ids.npz") as data:
+        assert "labels" in data
+    words = ["readers.py:Tokens", "--simulate-only", "--data", "ids.npz"]
+    plain, trained = quantize(*words), quantize(*words, "--qat-epochs", 3)
+    assert trained.exit_code == 0, trained.output
+    assert re.search(r"QAT, 3 epochs of \d+ inputs, \d+ a step", trained.stdout)
+    assert plain.stdout.split("SQNR")[1:] != trained.stdout.split("SQNR")[1:]
+
+
+def test_a_tuple_is_read_from_numbered_arrays(folder, quantize):
+    (folder / "tuples.py").write_text(TUPLES)
+    random = np.random.default_rng(0)
+    state = random.uniform(-1, 1, (2, 1, 40, 4)).astype(np.float32)
+    x = random.normal(size=(40, 6)).astype(np.float32)
+    np.savez("tuples.npz", x=x, state_0=state[0], state_1=state[1])
+    result = quantize("tuples.py:Steps", "net.onnx", "--data", "tuples.npz")
+    assert result.exit_code == 0, result.output
+    assert "float to integer" in result.stdout
+    assert list(runtimes.load("net.onnx").inputs) == ["x", "state_0", "state_1"]
+
+
+TUPLES = """
+import torch
+from torch import nn
+
+class Steps(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.leave = nn.LSTM(6, 4), nn.Linear(4, 3)
+
+    def forward(self, x, state):
+        y, _ = self.layer(x[None], state)
+        return self.leave(y[0])
+"""
+
+
+def test_batches_come_in_another_order_each_time():
+    samples = NamedSamples({"a": torch.arange(10)})
+    pairs = NamedPairs(samples, torch.arange(10), batch_size=4, seed=1)
+    first, second = ([(x["a"].tolist(), y.tolist()) for x, y in pairs] for _ in range(2))
+    assert len(pairs) == len(first) == 2
+    assert first != second
+    assert all(x == y for x, y in first + second)
+    again = NamedPairs(samples, torch.arange(10), batch_size=4, seed=1)
+    assert [(x["a"].tolist(), y.tolist()) for x, y in again] == first

@@ -88,3 +88,12 @@ def test_a_maximum_of_nothing_stays_as_it_is():
 def test_a_number_that_values_may_reach_is_no_border_of_a_maximum():
     found = forms(lambda x: F.max_pool2d(F.pad(x, (1, 1), value=-3.0), 2), 3, 8, 8)
     assert [op for op, _ in found] == ["constant_pad_nd", "add", "max_pool2d"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (3, 1)])
+@torch.no_grad()
+def test_an_average_to_more_than_there_is_repeats_values(size):
+    """AlexNet averages to 6x6, which small images arrive at as 1x1."""
+    module = Applied(lambda x: F.adaptive_avg_pool2d(x, (6, 4))).eval()
+    x = torch.randn(2, 3, *size)
+    torch.testing.assert_close(capture(module, x).module(x), module(x))
