@@ -111,17 +111,17 @@ def command(**given: Any) -> None:
 
     --data for a model of one's own: an .npz file with 'inputs' [N, ...] in float32, prepared as in
     training, and perhaps 'labels' [N]; an .npy file of inputs; a folder of .npy files, one input
-    each, and perhaps labels.npy. Make one with
-    numpy.savez("data.npz", inputs=x, labels=y). For a network with several inputs, or integer ones
-    such as token ids, an .npz file with one array for each, named as its forward (or the ONNX file)
-    names them; state_0 and state_1 are the tuple that forward takes as state. A recurrent state may
-    hold the samples along another axis, and a scalar has none. --dynamic names axes of any size, such as the length of a text. Or a folder of pictures
-    (.jpg, .png, ...), or of folders of pictures named by class, as ImageNet has them; they are
-    cropped and normalized as MODEL wants. What it does not say, --size, --mean and --std do:
+    each, and perhaps labels.npy. Make one with numpy.savez("data.npz", inputs=x, labels=y). For a
+    network with several inputs, or integer ones such as token ids, an .npz file with one array for
+    each, named as its forward (or the ONNX file) names them; state_0 and state_1 are the tuple that
+    forward takes as state. A recurrent state may hold the samples along another axis, and a scalar
+    has none. --dynamic names axes of any size, such as the length of a text. Or a folder of
+    pictures (.jpg, .png, ...), or of folders of pictures named by class, as ImageNet has them; they
+    are cropped and normalized as MODEL wants. What it does not say, --size, --mean and --std do:
     224x224, ImageNet's colours if not. Rotation marks of cameras are not applied. Folders as they
     are sorted, empty ones included, are the outputs of MODEL if there are as many, unless the model
-    names its classes; --classes says it otherwise. Without an order, nothing is scored by label.
-    A fifth is held back to score; the rest gives ranges and, with --qat-epochs, trains.
+    names its classes; --classes says it otherwise. Without an order, nothing is scored by label. A
+    fifth is held back to score; the rest gives ranges and, with --qat-epochs, trains.
 
     A setting without integer kernels, such as 4 bits, can be simulated (--simulate-only) and kept
     (--save FILE.safetensors, which qutils.load opens), not exported.

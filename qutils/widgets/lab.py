@@ -147,6 +147,8 @@ def _facts(subject: Subject, outcome: Outcome, shown: ShownTensor, method: str) 
         Fact("logits_sqnr_db", "SQNR of the logits", outcome.logits_sqnr_db, "dB"),
         Fact("size_kb", "Size, estimated", outcome.size.total_bytes / 1000, "kB", 1),
         Fact("smaller", "Smaller than FP32, estimated", outcome.size.ratio, "times"),
+        Fact("integer_share", "Multiply-adds with an 8-bit kernel",
+             100 * subject.coverage.share, "%", 1),
         Fact("tensor", "Tensor shown", shown.site.name),
         Fact("tensor_sqnr_db", "SQNR of that tensor alone", shown.sqnr_db, "dB"),
         Fact("scale", "Its scale" if len(scales) == 1 else f"Largest of its {len(scales):,} scales",

@@ -29,7 +29,7 @@ def run_command(notebook: str, out: str, parameters: Mapping[str, Value]) -> str
 
 def note(setting: Setting, subject: Subject, outcome: Outcome, made: QatCheckpoint | None) -> str:
     """What to see in the picture, and what is not as the controls say."""
-    parts = [_verdict(outcome), _execution(outcome)]
+    parts = [_verdict(outcome), _execution(subject, outcome)]
     if setting.method == "qat":
         parts.append(_trained(setting, made))
     if setting.granularity == "per_group":
@@ -85,11 +85,13 @@ def _verdict(outcome: Outcome) -> str:
     )
 
 
-def _execution(outcome: Outcome) -> str:
+def _execution(subject: Subject, outcome: Outcome) -> str:
+    """Whether integer kernels run the setting, and what of the network they do not."""
     reason = no_kernel(outcome)
     if reason:
         return f"Simulated; it cannot be exported, as {reason}."
-    return f"Simulated; {outcome.target.name} has integer kernels that run it."
+    said = f"Simulated; {outcome.target.name} has integer kernels that run it."
+    return f"{said} {subject.coverage}" if subject.coverage.in_float else said
 
 
 def _trained(setting: Setting, made: QatCheckpoint | None) -> str:

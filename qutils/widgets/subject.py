@@ -32,6 +32,7 @@ from qutils.cores import core_count
 from qutils.errors import InvalidInputError
 from qutils.files import intact
 from qutils.graph import Site, Target
+from qutils.graph.coverage import coverage
 from qutils.graph.nodes import stored
 from qutils.observers.statistic import Statistic
 from qutils.schemes import Recipe
@@ -120,6 +121,7 @@ class Subject:
             self.observation: Observation = observe(model, calibration)
             self.instant = InstantModel(self.observation)
             captured, placement = self.observation.captured, self.observation.placement
+            self.coverage = coverage(captured.module, placement)
             one = float_activations(captured, placement, test.x[:1])
             self.layer_pictures = min(CHUNK, len(test.x), max(1, KEPT_BYTES // one.nbytes))
             self.kept = float_activations(captured, placement, test.x[: self.layer_pictures])

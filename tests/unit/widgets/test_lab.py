@@ -246,3 +246,14 @@ def test_a_model_goes_with_its_data():
         LabExplorer(nn.Linear(2, 2))
     with pytest.raises(InvalidInputError, match="goes with data"):
         LabExplorer(data=(torch.zeros(4, 2), torch.zeros(4)))
+
+
+def test_what_stays_in_float_is_said(lab):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.Mish(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten()]
+    model = nn.Sequential(*layers, nn.Linear(4 * 16, 3))
+    mixed = LabExplorer(model, (torch.randn(40, 1, 8, 8), torch.arange(40) % 3))
+    view = mixed.view(weight_bits=8)
+    assert "No integer kernel, kept in float: mish (1)" in view.note
+    assert view.numbers["integer_share"] == lab.view(weight_bits=8).numbers["integer_share"] == 100
+    assert "kept in float" not in lab.view(weight_bits=8).note
