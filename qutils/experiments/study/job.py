@@ -38,6 +38,7 @@ SOURCES = (
     "qutils.graph",
     "qutils.images",
     "qutils.interrupt",
+    "qutils.nested",
     "qutils.observers",
     "qutils.qat",
     "qutils.runtimes",
