@@ -121,14 +121,14 @@ def test_a_model_that_is_not_float32_is_named(dtype):
     "drawn",
     [
         torch.rand_like,
-        lambda x: torch.randn(x.shape[0], 3),
+        lambda x: torch.randn(x.shape[0], 4),
         lambda x: torch.bernoulli(x.sigmoid()),
         lambda x: F.rrelu(x, training=True),
     ],
     ids=["uniform", "normal", "switches", "rrelu"],
 )
 def test_random_numbers_in_eval_mode_are_refused(drawn):
-    net = Net(lambda net, x: net.layer(x) + drawn(x), layer=linear(3))
+    net = Net(lambda net, x: net.layer(x) + drawn(net.layer(x)), layer=linear(3))
     with pytest.raises(UnsupportedError, match=r"draws random numbers in eval mode \(aten\."):
         capture(net, torch.randn(2, 3))
 
