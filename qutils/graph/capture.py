@@ -25,7 +25,7 @@ from qutils.graph.fold import fold_batch_norm
 from qutils.graph.identity import Identity, identity_of
 from qutils.graph.inputs import INPUT, check_dtype
 from qutils.graph.lookups import failed_lookup
-from qutils.graph.nodes import layer_of, op_name, read_by
+from qutils.graph.nodes import argument, layer_of, op_name, read_by
 from qutils.graph.norm import replace_batch_norm
 from qutils.graph.parameters import frozen_names
 from qutils.graph.quiet import quiet
@@ -41,6 +41,12 @@ from qutils.graph.wrappers import (
     refuse_opaque,
 )
 from qutils.nested import arguments_of, flat, rebuilt
+
+#: Operators that PyTorch counts as random, and are not where nothing trains.
+_SETTLED = frozenset(
+    {"dropout", "native_dropout", "rrelu", "scaled_dot_product_attention"}
+    | {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+)
 
 
 @dataclass(frozen=True)
@@ -287,11 +293,7 @@ def _flatten(program: torch.export.ExportedProgram, outputs: tuple[str, ...]) ->
     output.args = (results[0] if len(results) == 1 else tuple(results),)
     graph.set_codegen(CodeGen())
     for node in list(graph.nodes):
-        if op_name(node) in ("dropout", "native_dropout") and node.args[2] and node.args[1]:
-            raise UnsupportedError(
-                f"dropout in module {layer_of(node)!r} stays random in eval mode "
-                "(F.dropout(..., training=True)): write training=self.training"
-            )
+        _refuse_random(node)
         if op_name(node) in ("clone", "dropout", "alias", "detach") and node.op == "call_function":
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
@@ -302,6 +304,24 @@ def _flatten(program: torch.export.ExportedProgram, outputs: tuple[str, ...]) ->
     close_lengths(module)
     module.recompile()
     return module
+
+
+def _refuse_random(node: Node) -> None:
+    """Raise UnsupportedError for what computes something else each time."""
+    op = op_name(node)
+    if op in ("dropout", "native_dropout") and node.args[2] and node.args[1]:
+        raise UnsupportedError(
+            f"dropout in module {layer_of(node)!r} stays random in eval mode "
+            "(F.dropout(..., training=True)): write training=self.training"
+        )
+    draws = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+    trains = op == "rrelu" and argument(node, 3, False)
+    if draws and node.users and (trains or op not in _SETTLED):
+        raise UnsupportedError(
+            f"Module {layer_of(node)!r} draws random numbers in eval mode (aten.{op}): its outputs "
+            "can be neither calibrated nor compared. Draw them only while self.training, or "
+            "outside, and give them as an input."
+        )
 
 
 def parameters_of(module: GraphModule) -> dict[str, Tensor]:

@@ -117,6 +117,28 @@ def test_a_model_that_is_not_float32_is_named(dtype):
         capture(ten_lines().to(dtype), torch.zeros(2, 3, 8, 8))
 
 
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        torch.rand_like,
+        lambda x: torch.randn(x.shape[0], 4),
+        lambda x: torch.bernoulli(x.sigmoid()),
+        lambda x: F.rrelu(x, training=True),
+    ],
+    ids=["uniform", "normal", "switches", "rrelu"],
+)
+def test_random_numbers_in_eval_mode_are_refused(drawn):
+    net = Net(lambda net, x: net.layer(x) + drawn(net.layer(x)), layer=linear(3))
+    with pytest.raises(UnsupportedError, match=r"draws random numbers in eval mode \(aten\."):
+        capture(net, torch.randn(2, 3))
+
+
+def test_what_only_training_draws_is_taken():
+    net = Net(lambda net, x: F.rrelu(F.dropout(net.layer(x), 0.5, False)), layer=linear(3))
+    x = torch.randn(2, 3)
+    torch.testing.assert_close(capture(net, x).module(x), net(x))
+
+
 def test_dropout_that_stays_random_is_refused():
     net = Net(lambda net, x: F.dropout(net.layer(x), 0.5, training=True), layer=linear(3))
     with pytest.raises(UnsupportedError, match="dropout in module .* stays random.*self.training"):
