@@ -66,8 +66,9 @@ def _item(before: Node, source: Node, axis: int, index: int) -> Node:
 
 def _sum(module: GraphModule, node: Node) -> Node | None:
     """A sum of few feature maps, as branches that attention weighs: additions have kernels."""
-    source, axes = node.args[0], argument(node, 1)
-    if not is_float(source) or not isinstance(axes, list | tuple) or len(axes) != 1:
+    source: Any = node.args[0]
+    axes = argument(node, 1)
+    if not is_float(source) or not isinstance(axes, list | tuple) or len(axes) != 1 or node.kwargs:
         return None
     axis = _axis(source, int(axes[0]))
     sizes = _sizes(source)
