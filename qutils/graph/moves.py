@@ -1,4 +1,4 @@
-"""Operators that only select, repeat or arrange values, by the few that every backend has.
+"""Operators that select, repeat, arrange or add up few values, by what every backend has.
 
 Integers stay integers: a slice, a gather, a concatenation or a permutation keeps the scale of what
 it reads.
@@ -17,6 +17,8 @@ from qutils.graph.nodes import argument, constant, insert, is_float, op_name
 from qutils.graph.picks import along
 
 _ATEN = torch.ops.aten
+#: Number of axes of a batch of feature maps, and of branches that are added one by one.
+_MAP, _FEW = 4, 4
 #: Gives the node that replaces another, or None where an axis it works on is open.
 _Rewrite = Callable[[GraphModule, Node], Node | None]
 
@@ -60,6 +62,26 @@ def _item(before: Node, source: Node, axis: int, index: int) -> Node:
     value = source.meta["val"].narrow(axis, index, 1)
     one = insert(before, _ATEN.slice.Tensor, (source, axis, index, index + 1), value)
     return insert(before, _ATEN.squeeze.dim, (one, axis), value.squeeze(axis))
+
+
+def _sum(module: GraphModule, node: Node) -> Node | None:
+    """A sum of few feature maps, as branches that attention weighs: additions have kernels."""
+    source: Any = node.args[0]
+    axes = argument(node, 1)
+    if not is_float(source) or not isinstance(axes, list | tuple) or len(axes) != 1 or node.kwargs:
+        return None
+    axis = _axis(source, int(axes[0]))
+    sizes = _sizes(source)
+    inner = axis is not None and len(sizes) > _MAP and axis < len(sizes) - 2
+    if axis is None or not inner or not 1 < sizes[axis] <= _FEW:
+        return None
+    items = [_item(node, source, axis, index) for index in range(sizes[axis])]
+    made = items[0]
+    for item in items[1:]:
+        made = insert(node, _ATEN.add.Tensor, (made, item), made.meta["val"])
+    if argument(node, 2, False):
+        made = insert(node, _ATEN.unsqueeze.default, (made, axis), node.meta["val"])
+    return made
 
 
 def _unbind(module: GraphModule, node: Node) -> None:
@@ -183,6 +205,7 @@ def _many(value: Any) -> list[int]:
 
 _REWRITES: dict[str, _Rewrite] = {
     "select": _select,
+    "sum": _sum,
     "flip": _flip,
     "roll": _roll,
     "repeat": _repeat,

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from qutils.graph import capture
 from qutils.graph.nodes import op_name
-from tests.unit.graph.networks import NETWORKS, graph_of
+from tests.unit.graph.networks import NETWORKS, Net, graph_of
 
 
 def ops(name: str) -> list[str]:
@@ -91,3 +92,24 @@ def test_a_parameter_that_was_arranged_keeps_its_name():
     module = graph_of("layer-scale")
     assert module.get_parameter("p").shape == (1, 8, 1, 1)
     assert NETWORKS["layer-scale"].make().p.shape == (8,)
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+@torch.no_grad()
+def test_a_sum_of_branches_becomes_additions(keepdim):
+    """Selective kernels weigh feature maps and sum them: [N, branches, C, H, W]."""
+    net = Net(lambda net, x: torch.stack([x, 2 * x, x.flip(3)], 1).sum(1, keepdim=keepdim))
+    x = torch.randn(2, 3, 4, 5)
+    module = capture(net, x).module
+    found = [op_name(node) for node in module.graph.nodes]
+    assert found.count("add") == 2
+    assert "sum" not in found
+    torch.testing.assert_close(module(x), net(x))
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (3,)])
+@torch.no_grad()
+def test_other_sums_stay(axes):
+    net = Net(lambda net, x: x.sum(axes) * 2)
+    x = torch.randn(2, 3, 4, 4)
+    assert "sum" in [op_name(node) for node in capture(net, x).module.graph.nodes]
