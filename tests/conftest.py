@@ -31,6 +31,15 @@ settings.register_profile("nightly", deadline=None, max_examples=300)
 NIGHTLY = os.environ.get("QUTILS_NIGHTLY") == "1"
 settings.load_profile("nightly" if NIGHTLY else "lab")
 
+#: ``make test`` runs the core alone; ``.ci/run`` and pytest without make run these as well.
+CORE = os.environ.get("QUTILS_CORE") == "1"
+#: Marks of what is not of the core -> the reason, unless the mark gives one.
+LONG = {
+    "browser": "drives a real browser",
+    "notebook": "executes a notebook",
+    "slow": "takes seconds",
+}
+
 #: What takes longest, so that no worker is left alone with one of them at the end.
 FIRST = (
     "tests/browser",
@@ -111,13 +120,17 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slowest files; skip what belongs to the nightly run."""
+    """Begin with the slowest files; skip what belongs to the nightly run or to ``.ci/run``."""
     place = {name: index for index, name in enumerate(FIRST)}
     items.sort(key=lambda item: next((place[f] for f in FIRST if item.nodeid.startswith(f)), 99))
     for item in items:
         reason = next((mark.kwargs["reason"] for mark in item.iter_markers("nightly")), None)
         if reason is not None and not NIGHTLY:
             item.add_marker(pytest.mark.skip(reason=f"nightly (QUTILS_NIGHTLY=1): {reason}"))
+        long = next((mark for name in LONG for mark in item.iter_markers(name)), None)
+        if long is not None and CORE:
+            reason = long.kwargs.get("reason", LONG[long.name])
+            item.add_marker(pytest.mark.skip(reason=f"left to .ci/run: {reason}"))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

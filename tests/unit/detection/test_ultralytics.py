@@ -77,6 +77,7 @@ class Runs:
         return open, (str(self.trace), "w")
 
 
+@pytest.mark.slow(reason="imports the package in a process of its own")
 @pytest.mark.parametrize("first", ["qutils", "ultralytics"])
 def test_code_in_a_pickle_is_not_executed_whoever_was_imported_first(tmp_path, first):
     """The package decides when it is imported whether it executes pickles."""
@@ -325,6 +326,7 @@ def test_the_packages_patches_of_other_libraries_are_taken_back(yolo):
     assert torch.save.__module__ == "torch.serialization"
 
 
+@pytest.mark.slow(reason="imports the package in a process of its own")
 def test_processes_that_are_started_later_have_the_environment_that_was():
     code = (
         "import os; before = dict(os.environ)\n"
