@@ -65,6 +65,7 @@ def test_the_page_tells_pairs_headlines_and_that_a_trial_finds_nothing(report):
 
 
 @pytest.mark.notebook
+@pytest.mark.nightly(reason="tests/unit/experiments/study/test_sentences.py has the sentences")
 def test_other_bits_say_why_nothing_is_compared(report, tmp_path, beside):
     odd = {"weight_bits": [3], "activation_bits": [4, 6], "observers": ["mse", "minmax"],
            "granularities": ["per_channel", "per_tensor"]}  # fmt: skip
