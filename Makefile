@@ -83,13 +83,13 @@ $(BIN)/python:
 
 comma := ,
 
-# $(call install,requirements,what): of pip's output show large downloads, the unpacking and errors;
+# $(call install,requirements,what,options of pip): of pip's output show large downloads, the unpacking and errors;
 # its progress goes to awk (3), its errors to sed, which drops warnings about the index. Python
 # compiles what is imported; compiling all that is installed takes a minute or more.
 define install
 	@echo "Installing $(2): 2 to 5 minutes the first time"
 	@set -o pipefail; SECONDS=0; \
-	{ $(PIP) install --no-compile --progress-bar off --editable "$(1)" 2>&1 >&3 | sed '/^WARNING: /d' >&2; } 3>&1 \
+	{ $(PIP) install --no-compile --progress-bar off $(3) --editable "$(1)" 2>&1 >&3 | sed '/^WARNING: /d' >&2; } 3>&1 \
 	| awk '/^ *(Downloading|Processing) .*torch-/ {print "  torch, the largest"; fflush()} \
 	       /^ *Downloading .*[0-9][0-9](\.[0-9])? MB/ {print "  downloading " $$2, $$3, $$4; fflush()} \
 	       /^Installing collected/ {print "  unpacking " NF - 3 " packages, a minute or two"; fflush()}' \
@@ -118,7 +118,7 @@ $(VENV)/.detection: $(VENV)/.base
 	$(call install,.[$(runtimes_extras)$(comma)detection],Ultralytics and the other runtimes)
 
 # One pip command instead of four; the stamps are those of the parts, each younger than its needs.
-$(VENV)/.everything: pyproject.toml | $(BIN)/python
+$(VENV)/.everything: pyproject.toml .ci/constraints.txt | $(BIN)/python
 	@echo "Among them Ultralytics, which is licensed under AGPL-3.0 (see make detection)"
-	$(call install,.[dev$(comma)$(runtimes_extras)$(comma)detection$(comma)coverage],everything)
+	$(call install,.[dev$(comma)$(runtimes_extras)$(comma)detection$(comma)coverage],everything,--constraint .ci/constraints.txt)
 	@touch $(VENV)/.base && touch $(VENV)/.dev $(VENV)/.runtimes $(VENV)/.detection $(VENV)/.lab $@
