@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,10 @@ TOGETHER = (
     "tests/unit/detection/",
     "tests/unit/experiments/",
     "tests/unit/widgets/",
+)
+#: Of files that use the same captured networks, which one worker keeps for all of them.
+NETWORKS = re.compile(
+    r"from tests\.unit\.graph\.networks import (\([^)]*|.*)\b(observed|graph_of)\b"
 )
 _began = time.time()
 _seconds: dict[str, float] = defaultdict(float)  # by test file
@@ -134,13 +140,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One worker for each file, as ``--dist loadfile`` has it, or for a folder of ``TOGETHER``."""
+    """One worker for each file, as ``--dist loadfile`` has it, or for files that share a lot."""
     from xdist.scheduler import LoadFileScheduling
+
+    @cache
+    def shared(file: str) -> str:
+        if folder := next((folder for folder in TOGETHER if file.startswith(folder)), None):
+            return folder
+        path = config.rootpath / file
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        return "networks" if NETWORKS.search(text) else file
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file: str = super()._split_scope(nodeid)
-            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+            return shared(super()._split_scope(nodeid))
 
     return ByFile(config, log)
 
