@@ -10,6 +10,10 @@ BIN     := $(VENV)/bin
 PIP     := PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip --disable-pip-version-check
 SHELL   := /bin/bash
 
+# Packages are installed without bytecode: what imports them first writes it. Where that is forbidden,
+# each process compiles torch and all others anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help report test everything runtimes detection lab app site bench bench-browser timings lint clean
 .DELETE_ON_ERROR:
