@@ -194,7 +194,7 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None
     ) -> Any:
         op, eps = onnxscript.opset18, torch.finfo(torch.float32).eps if eps is None else eps
-        axes = op.Constant(value_ints=list(range(-len(normalized_shape), 0)))
+        axes: Any = op.Constant(value_ints=list(range(-len(normalized_shape), 0)))
         mean = op.ReduceMean(op.Mul(x, x), axes, keepdims=1)
         normal = op.Div(x, op.Sqrt(op.Add(mean, op.Constant(value_float=eps))))
         return normal if weight is None else op.Mul(normal, weight)
