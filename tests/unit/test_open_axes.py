@@ -367,6 +367,7 @@ def test_an_index_outside_of_any_embedding_is_named():
         calibrate(Counted(), [unknown])
 
 
+@pytest.mark.slow(reason="a second backend; the core runs the same in ONNX Runtime")
 def test_openvino_takes_states_scalars_and_any_length(tmp_path):
     if not RUNTIMES["openvino"].installed:
         pytest.skip("openvino is not installed")
