@@ -307,6 +307,7 @@ def test_axes_that_vary_alike_share_a_name():
     assert found["ids"] == found["mask"] == {1: "sequence"}
 
 
+@pytest.mark.slow(reason="a whole network of a library; the core runs its parts")
 def test_a_tiny_bert(tmp_path):
     try:
         import transformers
