@@ -10,6 +10,10 @@ BIN     := $(VENV)/bin
 PIP     := PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip --disable-pip-version-check
 SHELL   := /bin/bash
 
+# Packages are installed without bytecode: what imports them first writes it. Where that is forbidden,
+# each process compiles torch and all others anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help report test everything runtimes detection lab app site bench bench-browser timings lint clean
 .DELETE_ON_ERROR:
@@ -32,8 +36,9 @@ bench-browser: $(VENV)/.dev ## measure the time from key press to picture (needs
 timings: $(VENV)/.dev ## time make report, make report again, site and test (a quarter of an hour)
 	@$(BIN)/qutils timings
 
-test: $(VENV)/.dev ## run the tests and the examples in docstrings (10 to 20 minutes on 2 cores)
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# The core: slow tests, notebooks and browsers are left to .ci/run (or QUTILS_CORE=0), as the summary says.
+test: $(VENV)/.dev ## run the core tests and the examples in docstrings (12 minutes of CPU time, 6 on 2 cores)
+	@QUTILS_CORE=$${QUTILS_CORE-1} $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 runtimes: $(VENV)/.runtimes ## install every other runtime and tool that can be used (3 GB)
 
@@ -82,13 +87,13 @@ $(BIN)/python:
 
 comma := ,
 
-# $(call install,requirements,what): of pip's output show large downloads, the unpacking and errors;
+# $(call install,requirements,what,options of pip): of pip's output show large downloads, the unpacking and errors;
 # its progress goes to awk (3), its errors to sed, which drops warnings about the index. Python
 # compiles what is imported; compiling all that is installed takes a minute or more.
 define install
 	@echo "Installing $(2): 2 to 5 minutes the first time"
 	@set -o pipefail; SECONDS=0; \
-	{ $(PIP) install --no-compile --progress-bar off --editable "$(1)" 2>&1 >&3 | sed '/^WARNING: /d' >&2; } 3>&1 \
+	{ $(PIP) install --no-compile --progress-bar off $(3) --editable "$(1)" 2>&1 >&3 | sed '/^WARNING: /d' >&2; } 3>&1 \
 	| awk '/^ *(Downloading|Processing) .*torch-/ {print "  torch, the largest"; fflush()} \
 	       /^ *Downloading .*[0-9][0-9](\.[0-9])? MB/ {print "  downloading " $$2, $$3, $$4; fflush()} \
 	       /^Installing collected/ {print "  unpacking " NF - 3 " packages, a minute or two"; fflush()}' \
@@ -117,7 +122,7 @@ $(VENV)/.detection: $(VENV)/.base
 	$(call install,.[$(runtimes_extras)$(comma)detection],Ultralytics and the other runtimes)
 
 # One pip command instead of four; the stamps are those of the parts, each younger than its needs.
-$(VENV)/.everything: pyproject.toml | $(BIN)/python
+$(VENV)/.everything: pyproject.toml .ci/constraints.txt | $(BIN)/python
 	@echo "Among them Ultralytics, which is licensed under AGPL-3.0 (see make detection)"
-	$(call install,.[dev$(comma)$(runtimes_extras)$(comma)detection$(comma)coverage],everything)
+	$(call install,.[dev$(comma)$(runtimes_extras)$(comma)detection$(comma)coverage],everything,--constraint .ci/constraints.txt)
 	@touch $(VENV)/.base && touch $(VENV)/.dev $(VENV)/.runtimes $(VENV)/.detection $(VENV)/.lab $@

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,15 @@ settings.register_profile("nightly", deadline=None, max_examples=300)
 NIGHTLY = os.environ.get("QUTILS_NIGHTLY") == "1"
 settings.load_profile("nightly" if NIGHTLY else "lab")
 
+#: ``make test`` runs the core alone; ``.ci/run`` and pytest without make run these as well.
+CORE = os.environ.get("QUTILS_CORE") == "1"
+#: Marks of what is not of the core -> the reason, unless the mark gives one.
+LONG = {
+    "browser": "drives a real browser",
+    "notebook": "executes a notebook",
+    "slow": "takes seconds",
+}
+
 #: What takes longest, so that no worker is left alone with one of them at the end.
 FIRST = (
     "tests/browser",
@@ -47,6 +58,10 @@ TOGETHER = (
     "tests/unit/detection/",
     "tests/unit/experiments/",
     "tests/unit/widgets/",
+)
+#: Of files that use the same captured networks, which one worker keeps for all of them.
+NETWORKS = re.compile(
+    r"from tests\.unit\.graph\.networks import (\([^)]*|.*)\b(observed|graph_of)\b"
 )
 _began = time.time()
 _seconds: dict[str, float] = defaultdict(float)  # by test file
@@ -110,23 +125,34 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slowest files; skip what belongs to the nightly run."""
+    """Begin with the slowest files; skip what belongs to the nightly run or to ``.ci/run``."""
     place = {name: index for index, name in enumerate(FIRST)}
     items.sort(key=lambda item: next((place[f] for f in FIRST if item.nodeid.startswith(f)), 99))
     for item in items:
         reason = next((mark.kwargs["reason"] for mark in item.iter_markers("nightly")), None)
         if reason is not None and not NIGHTLY:
             item.add_marker(pytest.mark.skip(reason=f"nightly (QUTILS_NIGHTLY=1): {reason}"))
+        long = next((mark for name in LONG for mark in item.iter_markers(name)), None)
+        if long is not None and CORE:
+            reason = long.kwargs.get("reason", LONG[long.name])
+            item.add_marker(pytest.mark.skip(reason=f"left to .ci/run: {reason}"))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One worker for each file, as ``--dist loadfile`` has it, or for a folder of ``TOGETHER``."""
+    """One worker for each file, as ``--dist loadfile`` has it, or for files that share a lot."""
     from xdist.scheduler import LoadFileScheduling
+
+    @cache
+    def shared(file: str) -> str:
+        if folder := next((folder for folder in TOGETHER if file.startswith(folder)), None):
+            return folder
+        path = config.rootpath / file
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        return "networks" if NETWORKS.search(text) else file
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file: str = super()._split_scope(nodeid)
-            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+            return shared(super()._split_scope(nodeid))
 
     return ByFile(config, log)
 

@@ -31,7 +31,7 @@ TIMEOUT = 300.0
 #: Exit codes of pytest.
 PASSED, FAILED = 0, 1
 #: Variables that would make the tests in the copy write outside it, or run with other options.
-DROPPED = ("QUTILS_DURATIONS", "QUTILS_NIGHTLY", "PYTEST_ADDOPTS")
+DROPPED = ("QUTILS_DURATIONS", "QUTILS_NIGHTLY", "QUTILS_CORE", "PYTEST_ADDOPTS")
 
 
 class NoVerdictError(Exception):

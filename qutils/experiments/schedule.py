@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
@@ -42,13 +42,17 @@ def longest_first(notebooks: Sequence[Path], seconds: Mapping[Path, float]) -> l
 
 
 def side_by_side(
-    notebooks: Sequence[Path], run: Callable[[Path], T], stop: Callable[[], None]
+    notebooks: Sequence[Path],
+    run: Callable[[Path], T],
+    stop: Callable[[], None],
+    alone: Collection[Path] | None = None,
 ) -> Iterator[tuple[Path, T]]:
-    """Run notebooks in threads, several at a time, then alone those that measure time.
+    """Run notebooks in threads, several at a time, then some alone.
 
     Args:
         run: executes a notebook.
         stop: makes all calls of ``run`` return or raise soon.
+        alone: notebooks that run alone; those that measure time if None.
 
     Yields:
         Each notebook with what ``run`` returned, as soon as it has ended.
@@ -57,7 +61,9 @@ def side_by_side(
         KeyboardInterrupt: the user stopped it; no call of ``run`` is left.
         Exception: as raised by ``run``; no call of ``run`` is left.
     """
-    alone = [path for path in notebooks if measures_time(path)]
+    alone = [
+        path for path in notebooks if (measures_time(path) if alone is None else path in alone)
+    ]
     together = [path for path in notebooks if path not in alone]
     with ThreadPoolExecutor(width_for(notebooks)) as pool:
         try:

@@ -66,9 +66,10 @@ def build(
     """Run every tutorial notebook and publish its page as soon as it has ended.
 
     Two notebooks run at a time, each on one thread, except those that measure time (see
-    ``schedule``). A parameter goes to the notebooks that have it. A notebook that fails has a page
-    with its traceback and does not keep the others from running. One that lacks an optional package
-    has a page that says so, which is no failure.
+    ``schedule``); in the profile ``smoke``, whose times mean nothing, these as well. A parameter
+    goes to the notebooks that have it. A notebook that fails has a page with its traceback and does
+    not keep the others from running. One that lacks an optional package has a page that says so,
+    which is no failure.
 
     Raises:
         InvalidInputError: before anything runs: unknown or mistyped parameter, no place to write.
@@ -87,7 +88,9 @@ def build(
         known = {path: made.durations.get(edition.key(path)) for path in notebooks}
         seconds = {path: took for path, took in known.items() if took is not None}
         order = schedule.longest_first(notebooks, seconds)
-        for path, (chapter, executed) in schedule.side_by_side(order, build.run, launcher.stop):
+        alone = [p for p in notebooks if schedule.measures_time(p) and plans[p].profile != "smoke"]
+        ended = schedule.side_by_side(order, build.run, launcher.stop, alone)
+        for path, (chapter, executed) in ended:
             chapter = made.publish(notebooks.index(path), chapter, executed)
             schedule.announce(f"{chapter.name}: {_outcome(chapter)}")
     made.close()

@@ -18,9 +18,10 @@ from torch.utils._pytree import tree_map_only
 
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph.affine_maps import fold_affine_maps
-from qutils.graph.attention import DECOMPOSITIONS, check_attention
+from qutils.graph.attention import check_attention
 from qutils.graph.axes import Dynamic, Layout, layout
 from qutils.graph.constants import fold_constants
+from qutils.graph.decompose import decompose
 from qutils.graph.fold import fold_batch_norm
 from qutils.graph.identity import Identity, identity_of
 from qutils.graph.inputs import INPUT, check_dtype
@@ -263,8 +264,7 @@ def _export(
         with quiet(below=logging.ERROR, prints=True), open_lengths(model):
             program = torch.export.export(model, args, kwargs, dynamic_shapes=dynamic)
             check_attention(program)
-            functional: torch.export.ExportedProgram = program.run_decompositions(DECOMPOSITIONS)
-            return functional  # no in-place ops
+            return decompose(program)
     except UnsupportedError:
         raise
     except Exception as error:

@@ -17,6 +17,13 @@ from tests.browser import checks
 from tests.browser.conftest import EXPLORING
 from tests.browser.reference import Reference, shown_by
 
+#: Notebooks opened at every run of CI; a page of the site drags the explorers of the others.
+DAILY = ("01_affine_mapping.ipynb", "07_qat.ipynb", "08_lab.ipynb")
+_OTHER = pytest.mark.nightly(reason="its page is dragged; three notebooks open in JupyterLab daily")
+NOTEBOOKS = [
+    pytest.param(path.name, marks=() if path.name in DAILY else _OTHER) for path in EXPLORING
+]
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -26,7 +33,7 @@ class Opened:
     pairs: tuple[tuple[Explored, Reference], ...]
 
 
-@pytest.fixture(scope="module", params=[path.name for path in EXPLORING])
+@pytest.fixture(scope="module", params=NOTEBOOKS)
 def opened(
     request: pytest.FixtureRequest, browser: Browser, lab: Served, copies: Path
 ) -> Iterator[Opened]:

@@ -33,6 +33,7 @@ def report(tmp_path_factory, beside):
     patch.undo()
 
 
+@pytest.mark.notebook
 def test_it_publishes_page_results_and_figures(report):
     run, folder = report
     assert run.exit_code == 0, run.message
@@ -44,6 +45,7 @@ def test_it_publishes_page_results_and_figures(report):
     }
 
 
+@pytest.mark.notebook
 def test_the_page_says_the_parameters_and_folds_the_code(report):
     _, folder = report
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -52,6 +54,7 @@ def test_the_page_says_the_parameters_and_folds_the_code(report):
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.notebook
 def test_the_page_tells_pairs_headlines_and_that_a_trial_finds_nothing(report):
     _, folder = report
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -61,6 +64,8 @@ def test_the_page_tells_pairs_headlines_and_that_a_trial_finds_nothing(report):
     assert "its accuracies say nothing about the methods" in page
 
 
+@pytest.mark.notebook
+@pytest.mark.nightly(reason="tests/unit/experiments/study/test_sentences.py has the sentences")
 def test_other_bits_say_why_nothing_is_compared(report, tmp_path, beside):
     odd = {"weight_bits": [3], "activation_bits": [4, 6], "observers": ["mse", "minmax"],
            "granularities": ["per_channel", "per_tensor"]}  # fmt: skip
@@ -79,6 +84,7 @@ def test_prose_claims_nothing_of_settings_that_may_not_have_run():
     assert not re.findall(r"[Aa]t \d bits|W[2-7]A\d|front page|seeds? to the best", prose)
 
 
+@pytest.mark.notebook
 def test_a_second_run_says_what_it_reused(report, capfd, beside):
     _, folder = report
     assert run_notebook(NOTEBOOK, folder, SMALL, beside=beside).exit_code == 0
@@ -89,6 +95,7 @@ def test_a_second_run_says_what_it_reused(report, capfd, beside):
     assert results.load(folder / "results.json").reuse == reuse
 
 
+@pytest.mark.notebook
 def test_a_misspelt_observer_is_refused_and_the_report_stays(report):
     _, folder = report
     before = (folder / "results.json").read_bytes()

@@ -176,7 +176,13 @@ def test_a_runtime_names_what_it_takes(tmp_path):
 SUFFIXES = {"openvino": "onnx", "litert": "tflite", "executorch": "pte", "inductor": "pt2"}
 
 
-@pytest.mark.parametrize("target", SUFFIXES)
+_LOWERED = pytest.mark.slow(reason="lowered or compiled for seconds")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["openvino", "litert", *(pytest.param(t, marks=_LOWERED) for t in ("executorch", "inductor"))],
+)
 def test_other_runtimes_take_several_tensors_too(target, tmp_path):
     if not RUNTIMES[target].installed:
         pytest.skip(f"{target} is not installed")

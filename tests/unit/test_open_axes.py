@@ -307,6 +307,7 @@ def test_axes_that_vary_alike_share_a_name():
     assert found["ids"] == found["mask"] == {1: "sequence"}
 
 
+@pytest.mark.slow(reason="a whole network of a library; the core runs its parts")
 def test_a_tiny_bert(tmp_path):
     try:
         import transformers
@@ -367,6 +368,7 @@ def test_an_index_outside_of_any_embedding_is_named():
         calibrate(Counted(), [unknown])
 
 
+@pytest.mark.slow(reason="a second backend; the core runs the same in ONNX Runtime")
 def test_openvino_takes_states_scalars_and_any_length(tmp_path):
     if not RUNTIMES["openvino"].installed:
         pytest.skip("openvino is not installed")

@@ -59,6 +59,7 @@ def test_misspelt_name_is_an_attribute_error():
         "q.export; from qutils import export; import qutils.backends, qutils.qat.finetune",
     ],
 )
+@pytest.mark.slow(reason="imports in fresh processes")
 def test_packages_that_share_a_functions_name_serve_as_both(first):
     code = (
         f"import qutils as q; {first}; from qutils.export import export as function\n"

@@ -152,6 +152,7 @@ def test_registry_entry_is_true(name: str, own_data: Path) -> None:
     assert model(torch.zeros(3, *entry.input_shape)).shape == (3, 10)
 
 
+@pytest.mark.slow(reason="scores trained networks on many pictures")
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_shipped_checkpoint_reaches_what_the_report_claims(name: str, data: zoo.Dataset) -> None:
     model = zoo.load(name).to(memory_format=torch.channels_last)  # the faster order on CPUs

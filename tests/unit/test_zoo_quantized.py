@@ -61,7 +61,16 @@ def test_every_model_ships_the_same_widths():
     assert QatCheckpoint("resnet8", 5, 6).name == "resnet8-w5a6"
 
 
-@pytest.mark.parametrize("name", QAT_CHECKPOINTS)
+_LARGER = pytest.mark.slow(reason="the larger networks; the core scores those of resnet8")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if made.model == "resnet8" else _LARGER)
+        for name, made in QAT_CHECKPOINTS.items()
+    ],
+)
 def test_shipped_network_scores(name):
     made = QAT_CHECKPOINTS[name]
     sim = zoo.load_quantized(made.model, made.weight_bits, made.activation_bits)

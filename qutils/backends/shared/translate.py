@@ -201,7 +201,17 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     ) -> Any:  # fmt: skip
         return onnxscript.opset18.BatchNormalization(x, scale, shift, mean, var, epsilon=eps)
 
+    def rms_norm(
+        x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None
+    ) -> Any:
+        op, eps = onnxscript.opset18, torch.finfo(torch.float32).eps if eps is None else eps
+        axes: Any = op.Constant(value_ints=list(range(-len(normalized_shape), 0)))
+        mean = op.ReduceMean(op.Mul(x, x), axes, keepdims=1)
+        normal = op.Div(x, op.Sqrt(op.Add(mean, op.Constant(value_float=eps))))
+        return normal if weight is None else op.Mul(normal, weight)
+
     return {
+        torch.ops.aten.rms_norm.default: rms_norm,
         torch.ops.aten.batch_norm.default: batch_norm,
         torch.ops.aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
         torch.ops.aten.flatten.using_ints: flatten,

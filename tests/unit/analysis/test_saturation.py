@@ -22,6 +22,7 @@ def trained():
     return model, seen, x, data.test.labels[:200]
 
 
+@pytest.mark.slow(reason="scores a trained network six times")
 def test_both_paths_and_both_widths(trained):
     model, seen, x, y = trained
     found = saturation(seen, Recipe(), x, y)

@@ -15,8 +15,13 @@ from tools.operators import DOCUMENT, state_of, written
 FAST = [name for name in ("onnxruntime", "openvino", "litert") if RUNTIMES[name].installed]
 
 
+SLOW = pytest.mark.slow(reason="every operator on each backend; the core runs ONNX Runtime's")
+
+
 @pytest.mark.filterwarnings("ignore:Only")
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "onnxruntime" else SLOW) for name in FAST]
+)
 @torch.no_grad()
 def test_the_file_computes_what_was_simulated(name, tmp_path):
     torch.manual_seed(0)
@@ -43,5 +48,8 @@ def test_refused_operators_are_named(name, operator, tmp_path):
     assert REFUSED[name][operator] in str(error.value)
 
 
+@pytest.mark.slow(
+    reason="captures every operator; the document is made by python -m tools.operators"
+)
 def test_the_table_says_what_is_placed():
     assert DOCUMENT.read_text(encoding="utf-8") == written(state_of())

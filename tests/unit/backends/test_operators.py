@@ -44,11 +44,26 @@ def assert_agrees(module: SideBySide, name: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("axes", SHAPES)
-@pytest.mark.parametrize("name", [name for name in INSTALLED if name not in SLOW])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name == "onnxruntime"
+        else pytest.param(
+            name,
+            marks=pytest.mark.slow(
+                reason="every form on each backend; the core runs ONNX Runtime's"
+            ),
+        )
+        for name in INSTALLED
+        if name not in SLOW
+    ],
+)
 def test_the_file_computes_what_the_network_computes(name, axes, tmp_path):
     assert_agrees(SideBySide(axes), name, tmp_path)
 
 
+@pytest.mark.slow(reason="lowered or compiled for seconds")
 @pytest.mark.parametrize("name", SLOW)
 def test_slow_backends_agree_on_one_operator(name, tmp_path):
     assert_agrees(SideBySide(2, ["max, SAME"]), name, tmp_path)

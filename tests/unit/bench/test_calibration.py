@@ -71,6 +71,7 @@ print(reset_high_water(), peak, high_water_mib())
 """
 
 
+@pytest.mark.slow(reason="measures in a fresh process")
 def test_the_peak_can_start_anew():
     done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
     could, before, after = done.stdout.split()

@@ -72,6 +72,7 @@ def test_arguments_must_be_json():
         peak_of(f"{MODULE}:take", object())
 
 
+@pytest.mark.slow(reason="measures in fresh processes")
 def test_inference_peaks_above_its_imports(files):
     peak = peak_of_inference(files.int8, batch=2)
     assert peak.mib > peak.imports_mib > 1

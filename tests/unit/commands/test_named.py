@@ -150,6 +150,7 @@ class Step(nn.Module):
 """
 
 
+@pytest.mark.slow(reason="a recurrent network; test_open_axes.py has the steps")
 def test_a_state_beside_a_scalar_and_an_axis_of_any_length(texts, quantize):
     (texts / "steps.py").write_text(STEPS)
     random = np.random.default_rng(0)

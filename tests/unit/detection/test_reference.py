@@ -150,6 +150,7 @@ def test_weights_that_nobody_trained_here_have_no_time(untrained, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly(reason="an export that fails says so by the same way")
 def test_a_network_that_is_not_known_is_refused_in_the_packages_words(data, tmp_path):
     with pytest.raises(UnsupportedError, match=r"could not train \(exit code 1\): .*yolo00"):
         d.train("yolo00n", data, tmp_path / "net.pt", TRAINING)
@@ -174,8 +175,21 @@ def test_impossible_trainings_are_refused(changes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runtime", d.FORMATS)
-@pytest.mark.parametrize("int8", [False, True], ids=["fp32", "int8"])
+@pytest.mark.parametrize(
+    ("runtime", "int8"),
+    [
+        pytest.param(
+            *made,
+            marks=()
+            if made == ("litert", True)
+            else pytest.mark.nightly(
+                reason="the detection report makes, loads and scores this file in .ci/run"
+            ),
+            id=f"{made[0]}-{'int8' if made[1] else 'fp32'}",
+        )
+        for made in NEEDED
+    ],
+)
 def test_the_packages_own_files_load_and_predict(runtime, int8, trained, data, tmp_path):
     for package in NEEDED[runtime, int8]:
         if importlib.util.find_spec(package) is None:

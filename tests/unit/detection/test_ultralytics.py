@@ -77,7 +77,14 @@ class Runs:
         return open, (str(self.trace), "w")
 
 
-@pytest.mark.parametrize("first", ["qutils", "ultralytics"])
+@pytest.mark.slow(reason="imports the package in a process of its own")
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("qutils", marks=pytest.mark.nightly(reason="the other order is the harder")),
+        "ultralytics",
+    ],
+)
 def test_code_in_a_pickle_is_not_executed_whoever_was_imported_first(tmp_path, first):
     """The package decides when it is imported whether it executes pickles."""
     trace, path = tmp_path / "trace", tmp_path / "runs.pt"
@@ -295,7 +302,13 @@ def finding(data, trained):
 
 @torch.no_grad()
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["onnxruntime", "litert"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "onnxruntime",
+        pytest.param("litert", marks=pytest.mark.nightly(reason="the note in a file is the same")),
+    ],
+)
 def test_our_file_is_scored_as_ultralytics_scores_it(yolo, data, finding, tmp_path, target):
     """The package reads our file by its note, and ``yolo val`` finds what ``score`` finds."""
     pytest.importorskip({"litert": "ai_edge_litert"}.get(target, target))
@@ -325,6 +338,7 @@ def test_the_packages_patches_of_other_libraries_are_taken_back(yolo):
     assert torch.save.__module__ == "torch.serialization"
 
 
+@pytest.mark.slow(reason="imports the package in a process of its own")
 def test_processes_that_are_started_later_have_the_environment_that_was():
     code = (
         "import os; before = dict(os.environ)\n"

@@ -41,7 +41,8 @@ def test_the_longest_start_first_and_unknown_ones_before_them(notebooks):
     assert schedule.longest_first(notebooks, {a: 9.0, b: 1.0, c: 2.0, d: 3.0}) == [a, d, c, b]
 
 
-def test_two_run_together_and_one_alone(notebooks):
+@pytest.mark.parametrize("alone", [True, False])
+def test_two_run_together_and_one_alone(notebooks, alone):
     lock, running, seen = threading.Lock(), set(), {}
 
     def run(path):
@@ -53,10 +54,10 @@ def test_two_run_together_and_one_alone(notebooks):
             running.discard(path)
         return path.name
 
-    found = dict(schedule.side_by_side(notebooks, run, lambda: None))
+    found = dict(schedule.side_by_side(notebooks, run, lambda: None, None if alone else ()))
     assert found == {path: path.name for path in notebooks}
-    assert list(found)[-1] == notebooks[1]
-    assert seen[notebooks[1]] == 1
+    assert (list(found)[-1] == notebooks[1]) == alone
+    assert seen[notebooks[1]] == (1 if alone else 2)
     assert max(seen.values()) == 2
 
 

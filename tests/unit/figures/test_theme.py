@@ -47,6 +47,7 @@ def test_refined_methods_are_shades_of_their_family():
     assert sum(mpl.colors.to_rgb(refined)) > sum(mpl.colors.to_rgb(plain))
 
 
+@pytest.mark.slow(reason="imports in fresh processes")
 def test_colours_are_the_same_in_every_process():
     code = "from qutils.figures import theme; print(theme.method_color('qat-lsq'))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

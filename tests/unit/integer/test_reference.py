@@ -32,6 +32,7 @@ def from_file(sim, folder, x: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(runtimes.load(export(sim, folder / "net.onnx")).run(x.numpy()))
 
 
+@pytest.mark.slow(reason="trained networks whole; the core compares every layer of the same")
 @pytest.mark.parametrize(("model", "recipe"), list(zip(zoo.MODELS, RECIPES, strict=True)))
 def test_trained_networks_equal_their_files_on_real_pictures(model, recipe, tmp_path):
     data = zoo.dataset("fashion_mnist")

@@ -15,7 +15,6 @@ pytest.importorskip("anywidget")
 from qutils.widgets import ahead
 from qutils.widgets.ahead import neighbours
 from qutils.widgets.panel import Panel
-from qutils.widgets.registry import EXPLORERS, explorer
 from tests.unit.widgets.toy import Toy, ToyPlot
 
 T = TypeVar("T")
@@ -117,9 +116,3 @@ def test_moves_on_another_thread_are_answered_right():
 
 def test_without_a_loop_nothing_is_prepared():
     assert Panel(Eager()).explorer.computed == 1
-
-
-@pytest.mark.parametrize("name", EXPLORERS)
-def test_what_is_named_is_a_control(name):
-    shown = explorer(name)
-    assert set(shown.ahead) <= {control.name for control in shown.controls}

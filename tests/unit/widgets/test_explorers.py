@@ -68,6 +68,10 @@ def test_every_control_matters(shown: Explorer) -> None:
         assert len(answers) > 1, control.name
 
 
+def test_what_is_prepared_ahead_is_a_control(shown: Explorer) -> None:
+    assert set(shown.ahead) <= {control.name for control in shown.controls}
+
+
 def test_html_holds_no_tag_that_is_not_ours(shown: Explorer) -> None:
     allowed = r"</?(dl|div|dt|dd|p|pre|table|thead|tbody|tr|th|td)( [a-z-]+=\"[^\"<>]*\")*>"
     assert "<" not in re.sub(allowed, "", shown.view().html())

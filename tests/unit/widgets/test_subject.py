@@ -85,7 +85,13 @@ def test_an_outcome_does_not_depend_on_what_was_asked_before(subject):
     assert subject.outcome(RECIPES["W4A8"]) == first
 
 
-@pytest.mark.parametrize("name", ["resnet8-w2a8", "mobilenetv2-w4a4"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet8-w2a8",
+        pytest.param("mobilenetv2-w4a4", marks=pytest.mark.slow(reason="a larger network")),
+    ],
+)
 def test_a_trained_network_is_the_shipped_one_bit_for_bit(name):
     made = zoo.QAT_CHECKPOINTS[name]
     subject = zoo_subject(made.model, 2)

@@ -23,6 +23,7 @@ from qutils.integer import IntegerReference
 from qutils.runtimes import load
 from tests.unit.graph.networks import Net, conv, linear
 
+pytestmark = pytest.mark.slow(reason="lowers a network for seconds")
 #: Nodes that only change how numbers are held, at the ends and around what XNNPACK cannot do.
 CONVERSIONS = {"Convert fp32 to qint8", "Convert qint8 to fp32"}
 

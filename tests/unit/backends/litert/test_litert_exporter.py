@@ -152,6 +152,7 @@ def trained(request, tmp_path_factory):
     return sim, path, zoo.normalize(data.test.images[:256])
 
 
+@pytest.mark.slow(reason="real networks; the core checks small ones with the same operators")
 def test_the_zoo_predicts_as_the_reference(trained):
     sim, path, x = trained
     reference = IntegerReference(sim)

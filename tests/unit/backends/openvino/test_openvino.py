@@ -165,6 +165,7 @@ def test_without_vnni_it_saturates_as_the_reference_says_and_warns(tmp_path, isa
     assert len(saturated) >= len(names) - 3  # depthwise layers do not, nor rows of one channel
 
 
+@pytest.mark.slow(reason="every network again; the core runs each in ONNX Runtime")
 @pytest.mark.parametrize("name", EVERYDAY)
 def test_every_network_computes_as_the_reference(name, tmp_path):
     sim = observed(name, "openvino").simulate(Recipe())
@@ -177,6 +178,7 @@ def test_every_network_computes_as_the_reference(name, tmp_path):
     assert (got - expected).abs().max() < 0.01 * largest
 
 
+@pytest.mark.slow(reason="two real networks layer by layer; the core runs single layers")
 @pytest.mark.parametrize("name", ["resnet8", "mobilenetv2"])
 def test_every_layer_of_the_zoo_computes_as_the_reference(name, tmp_path):
     """The convolution takes the sum in; one value in 100,000 is rounded to the other side."""

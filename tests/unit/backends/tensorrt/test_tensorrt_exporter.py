@@ -48,6 +48,7 @@ def test_networks_keep_the_rules(name, tmp_path):
     assert [str(violation) for violation in check(path)] == []
 
 
+@pytest.mark.slow(reason="real networks; the core checks small ones with the same operators")
 def test_the_zoo_keeps_the_rules(trained):
     assert check(trained[2]) == ()
 

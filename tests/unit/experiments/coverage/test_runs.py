@@ -12,6 +12,7 @@ from qutils.experiments.coverage.results import checks, rows
 from qutils.experiments.coverage.runs import Server, serving
 from qutils.experiments.coverage.tables import coverage_table, latency_table, refused_table
 
+pytestmark = pytest.mark.slow(reason="measures in a server of its own, with every tool")
 SIZE = Profile(("idiom/embedding",), ("quantize_static",), 8, 8, 5)
 
 

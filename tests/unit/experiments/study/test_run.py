@@ -11,6 +11,8 @@ from qutils.experiments.study import plan_jobs, run_jobs, tables
 from qutils.experiments.study.checks import checks_of
 from qutils.experiments.study.job import job_key
 
+pytestmark = pytest.mark.slow(reason="trains networks; what surrounds the jobs is tested without")
+
 
 @pytest.fixture(scope="module")
 def asked():
