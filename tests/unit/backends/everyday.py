@@ -91,6 +91,7 @@ EVERYDAY: dict[str, Function] = {
     "where": lambda x: torch.where(x > 0.1, x, x * 0.3),
     "cat": lambda x: torch.cat([x, x.flip(1)], 1),
     "stack": lambda x: torch.stack([x, x.flip(1)], 1),
+    "stack, and sum": lambda x: torch.stack([x, x.flip(1)], 1).sum(1),
     "chunk": lambda x: x.chunk(2, 1)[1],
     "split": lambda x: x.split([1, 3], 1)[1],
     "unbind": lambda x: x.unbind(2)[3],
