@@ -180,7 +180,7 @@ def count(tensors: Tensors) -> int:
 
 
 def _is_tensors(value: object) -> bool:
-    """Whether it is a tensor, or a dict of them, in containers or not."""
+    """Return True for a tensor, or a dict of them, in containers or not."""
     named = isinstance(value, Mapping) and bool(value)
     return isinstance(value, Tensor) or (
         named and all(isinstance(x, Tensor) for x in flat(value).values())  # type: ignore[arg-type]

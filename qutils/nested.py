@@ -1,12 +1,13 @@
-"""Inputs in tuples, lists and dicts: each tensor goes by the path to it, ``state_0``."""
+"""Inputs in tuples, lists and dicts: each tensor goes by the path to it, ``state_0``.
+
+Nothing of torch is needed here: runtimes take arrays so, and load without it.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
-
-from torch.utils import _pytree as pytree
 
 from qutils.errors import InvalidInputError
 
@@ -16,11 +17,8 @@ class Flat(dict[str, Any]):
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         super().__init__()
-        self.given = given
-        for path, leaf in pytree.tree_flatten_with_path(dict(given))[0]:
-            name = _name(path)
-            if leaf is None:  # an argument that keeps its default
-                continue
+        self.given = dict(given)
+        for name, leaf in _leaves("", self.given):
             if name in self:
                 raise InvalidInputError(
                     f"Two inputs are called {name!r}: one by itself, one inside a container. "
@@ -31,6 +29,8 @@ class Flat(dict[str, Any]):
 
 def flat(batch: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the tensors of a batch by flat name; the batch itself if it holds no containers.
+
+    ``None`` is left out: an argument that has no value.
 
     >>> dict(flat({"x": 1, "state": (2, {"cell": 3, "old": None})}))
     {'x': 1, 'state_0': 2, 'state_1_cell': 3}
@@ -45,7 +45,7 @@ def nested(named: Mapping[str, Any], arguments: Collection[str]) -> Mapping[str,
     """Return flat names in the containers that a function's arguments are: ``flat``'s inverse.
 
     Numbers in a name are places in a tuple, words are keys of a dict. Names that belong to no
-    argument stay as they are.
+    argument, or to one that is given itself, and numbers with a gap stay as they are.
 
     >>> nested({"x": 1, "state_0": 2, "state_1_cell": 3}, ["x", "state"]).given
     {'x': 1, 'state': (2, {'cell': 3})}
@@ -54,7 +54,7 @@ def nested(named: Mapping[str, Any], arguments: Collection[str]) -> Mapping[str,
         return named
     tree: dict[str, Any] = {}
     for name, value in named.items():
-        owners = [one for one in arguments if name.startswith(f"{one}_")]
+        owners = [one for one in arguments if name.startswith(f"{one}_") and one not in named]
         if name in arguments or not owners:
             tree[name] = value
             continue
@@ -63,7 +63,10 @@ def nested(named: Mapping[str, Any], arguments: Collection[str]) -> Mapping[str,
         for part in parts[:-1]:
             place = place.setdefault(part, {})
         place[parts[-1]] = value
-    return Flat({name: _settled(value) for name, value in tree.items()})
+    try:
+        return Flat({name: _settled(value) for name, value in tree.items()})
+    except KeyError:  # a gap
+        return named
 
 
 def arguments_of(model: Any, named: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -82,21 +85,6 @@ def call_named(model: Any, named: Mapping[str, Any]) -> Any:
     return model(**arguments_of(model, named))
 
 
-def _parts(path: str) -> list[str]:
-    """``1_cell`` -> 1, cell; what begins with a word is one key."""
-    first, _, rest = path.partition("_")
-    return [first, *_parts(rest)] if first.isdigit() and rest else [path]
-
-
-def _settled(value: Any) -> Any:
-    """Dicts that count from 0 as tuples."""
-    if not isinstance(value, dict):
-        return value
-    made = {key: _settled(each) for key, each in value.items()}
-    places = [str(place) for place in range(len(made))]
-    return tuple(made[place] for place in places) if sorted(made) == sorted(places) else made
-
-
 def rebuilt(batch: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a batch with other values in the places of its tensors, by flat name.
 
@@ -105,12 +93,50 @@ def rebuilt(batch: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
     """
     if not isinstance(batch := flat(batch), Flat):
         return {name: values[name] for name in batch}
-    made: dict[str, Any] = pytree.tree_map_with_path(
-        lambda path, leaf: None if leaf is None else values[_name(path)], dict(batch.given)
-    )
-    return made
+    found: dict[str, Any] = _mapped("", batch.given, values.__getitem__)
+    return found
 
 
-def _name(path: Iterable[Any]) -> str:
-    """``['state'][1]['cell']`` -> ``state_1_cell``."""
-    return "_".join(str(key).strip("[].'\"") for key in path)
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every tensor in containers with the path to it: ``state_1_cell``."""
+    if isinstance(value, tuple | list | dict):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
+            yield from _leaves(_joined(path, key), inner)
+    elif value is not None:
+        yield path, value
+
+
+def _mapped(path: str, value: Any, of_name: Callable[[str], Any]) -> Any:
+    """The same containers with another value in place of each tensor."""
+    if isinstance(value, dict):
+        made = {key: _mapped(_joined(path, key), x, of_name) for key, x in value.items()}
+        return made if type(value) is dict else type(value)(made)
+    if isinstance(value, tuple | list):
+        items = [_mapped(_joined(path, i), x, of_name) for i, x in enumerate(value)]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return None if value is None else of_name(path)
+
+
+def _joined(path: str, key: object) -> str:
+    return f"{path}_{key}" if path else str(key)
+
+
+def _parts(path: str) -> list[str]:
+    """``1_cell`` -> 1, cell; what begins with a word is one key."""
+    first, _, rest = path.partition("_")
+    return [first, *_parts(rest)] if first.isdigit() and rest else [path]
+
+
+def _settled(value: Any) -> Any:
+    """Dicts that count from 0 as tuples.
+
+    Raises:
+        KeyError: they count with a gap.
+    """
+    if not isinstance(value, dict):
+        return value
+    made = {key: _settled(each) for key, each in value.items()}
+    if not any(key.isdigit() for key in made):
+        return made
+    return tuple(made[str(place)] for place in range(len(made)))

@@ -100,6 +100,8 @@ class Request:
         found: dict[str, float] = {}
         for word in self.fix:
             name, _, number = word.rpartition("=")
+            if name in found:
+                raise InvalidInputError(f"--fix gives {name!r} two numbers. Give it one.")
             try:
                 found[name] = float(number)
             except ValueError:

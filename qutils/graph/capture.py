@@ -44,10 +44,8 @@ from qutils.graph.wrappers import (
 from qutils.nested import arguments_of, flat, rebuilt
 
 #: Operators that PyTorch counts as random, and are not where nothing trains.
-_SETTLED = frozenset(
-    {"dropout", "native_dropout", "rrelu", "scaled_dot_product_attention"}
-    | {"lstm", "gru", "rnn_tanh", "rnn_relu"}
-)
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+_SETTLED = _RECURRENT | {"dropout", "native_dropout", "rrelu", "scaled_dot_product_attention"}
 
 
 @dataclass(frozen=True)
@@ -292,13 +290,17 @@ def _flatten(program: torch.export.ExportedProgram, outputs: tuple[str, ...]) ->
         )
     output.args = (results[0] if len(results) == 1 else tuple(results),)
     graph.set_codegen(CodeGen())
-    for node in list(graph.nodes):
+    parts = [part for part in exported.modules() if isinstance(part, GraphModule)]
+    for node in (node for part in parts for node in part.graph.nodes):
         _refuse_random(node)
+    for node in list(graph.nodes):
         if op_name(node) in ("clone", "dropout", "alias", "detach") and node.op == "call_function":
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
         elif node.op == "call_module" and "guard" in str(node.target):
             graph.erase_node(node)
+        elif node.op == "placeholder" and node.meta.get("val") is None and not node.users:
+            graph.erase_node(node)  # an argument that is None
     graph.eliminate_dead_code()
     module = GraphModule(exported, graph)
     close_lengths(module)
@@ -316,11 +318,15 @@ def _refuse_random(node: Node) -> None:
         )
     draws = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
     trains = op == "rrelu" and argument(node, 3, False)
+    if op in _RECURRENT:  # ..., dropout, train, bidirectional, batch_first
+        trains = draws = bool(node.args[-4] and node.args[-3])
     if draws and node.users and (trains or op not in _SETTLED):
+        layer = layer_of(node)
+        where = f"module {layer!r}" if layer != op else "forward itself"
         raise UnsupportedError(
-            f"Module {layer_of(node)!r} draws random numbers in eval mode (aten.{op}): its outputs "
-            "can be neither calibrated nor compared. Draw them only while self.training, or "
-            "outside, and give them as an input."
+            f"In eval mode {where} draws random numbers (aten.{op}): what it computes can be "
+            "neither calibrated nor compared. Draw them only while self.training, or outside, and "
+            "give them as an input."
         )
 
 

@@ -19,6 +19,8 @@ _SETTINGS = (
     "Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, "
     "bool bidirectional, bool batch_first"
 )
+#: Place of ``has_biases`` among the arguments; of a packed sequence, of the weights.
+_SETTINGS_AT = 3
 _LIBRARY: Any = torch.library.Library("qutils", "FRAGMENT")  # type: ignore[no-untyped-call]
 #: Operator of PyTorch by name, and how many states it has: LSTM two, the others one.
 _STATES = {"lstm": 2, "gru": 1, "rnn_tanh": 1, "rnn_relu": 1}
@@ -27,7 +29,7 @@ OPEN: dict[Any, Any] = {}
 
 
 def _shapes_of(states: int) -> Any:
-    """What the operator makes, without its values: outputs and last states."""
+    """Return the function that makes outputs and last states of an operator, without values."""
 
     def shapes(x: Tensor, hx: Any, *settings: Any) -> tuple[Tensor, ...]:
         given = tuple(hx) if states > 1 else (hx,)
@@ -41,7 +43,7 @@ def _shapes_of(states: int) -> Any:
 def _register(name: str, states: int) -> None:
     hx = "Tensor[] hx" if states > 1 else "Tensor hx"
     results = ", ".join(["Tensor"] * (1 + states))
-    _LIBRARY.define(f"{name}(Tensor x, {hx}, {_SETTINGS}) -> ({results})")
+    _LIBRARY.define(f"{name}(Tensor input, {hx}, {_SETTINGS}) -> ({results})")
     original = getattr(torch.ops.aten, name).input
     _LIBRARY.impl(name, original, "CPU")
     _LIBRARY.impl(name, _shapes_of(states), "Meta")
@@ -66,8 +68,8 @@ class _Opened(TorchFunctionMode):
 
 
 def _is_packed(args: tuple[Any, ...]) -> bool:
-    """Whether the layer got a packed sequence (data, sizes, states), not (data, states)."""
-    return not isinstance(args[3], bool)
+    """Return True if a layer got a packed sequence (data, sizes, states), not (data, states)."""
+    return len(args) > _SETTINGS_AT and not isinstance(args[_SETTINGS_AT], bool)
 
 
 @contextmanager

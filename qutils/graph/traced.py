@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -81,7 +81,7 @@ def inputs_of_trace(
         ranges: the sizes that each symbol may have, as ``torch.export`` found them.
     """
     places = {str(n.target): n for n in module.graph.nodes if n.op == "placeholder"}
-    order = sorted(example, key=list(places).index) if len(example) > 1 else list(example)
+    order = sorted(example, key=_place(places)) if len(example) > 1 else list(example)
     nodes = dict(zip(order, places.values(), strict=True))
     tables = _tables(module)
     specs = tuple(
@@ -99,6 +99,27 @@ def inputs_of_trace(
         for name in order
     )
     return specs, tuple(_open_axes(module, nodes, example, axes, ranges))
+
+
+def _place(placeholders: Iterable[str]) -> Callable[[str], int]:
+    """Return what finds an input's place by its name.
+
+    ``torch.export`` writes names in small letters, with ``_`` for what is no letter or digit.
+    """
+    order = list(placeholders)
+
+    def place(name: str) -> int:
+        spelled = re.sub(r"[^a-z0-9]", "_", name.lower())
+        found = [i for i, other in enumerate(order) if other in (name, spelled)]
+        if len(found) != 1:
+            raise UnsupportedError(
+                f"The input {name!r} cannot be told from others in the trace "
+                f"({', '.join(order)}). Give inputs names that differ in more than the case of "
+                "letters and signs."
+            )
+        return found[0]
+
+    return place
 
 
 def _open_axes(

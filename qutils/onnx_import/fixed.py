@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
 from qutils.errors import InvalidInputError, unknown_name
@@ -36,11 +38,22 @@ def fix_inputs(model: ModelProto, fixed: Mapping[str, float]) -> None:
             raise InvalidInputError(
                 f"{words}: an input of open size cannot be fixed. Give it in the data."
             )
-        array = np.full(sizes, number).astype(dtype)
-        if not (array == number).all():
-            raise InvalidInputError(f"{words}, which cannot hold {number:g}. Give such a number.")
+        array = _filled(sizes, number, dtype)
+        if array is None:
+            raise InvalidInputError(f"{words}, which cannot hold {number!r}. Give such a number.")
         model.graph.input.remove(value)
         model.graph.initializer.append(numpy_helper.from_array(array, name))
+
+
+def _filled(sizes: list[int], number: float, dtype: Any) -> NDArray[Any] | None:
+    """An array of one number; None if the type does not hold it."""
+    try:
+        array = np.full(sizes, float(number)).astype(dtype)
+        near = np.isclose(array.astype(np.float64), float(number), rtol=1e-6, atol=0)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    exact = array.astype(np.float64) == float(number)
+    return array if (near if dtype.kind == "f" else exact).all() else None
 
 
 def deciding_inputs(model: ModelProto, name: str) -> list[str]:

@@ -150,6 +150,13 @@ def import_onnx(
     model = read(file)
     names = class_names(model)
     fix_inputs(model, fixed or {})
+    if isinstance(example, Mapping) and (
+        twice := [name for name in example if name in (fixed or {})]
+    ):
+        raise InvalidInputError(
+            f"{', '.join(twice)} of {file} is fixed at a number and in the data as well. Leave it "
+            "out of the data."
+        )
     if outputs:
         model = ending_at(infer_types(model), outputs)
     drop_unread(model)

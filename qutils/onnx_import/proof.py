@@ -101,24 +101,18 @@ def prove(
         UnsupportedError: the module does not run, or its outputs are beyond the tolerance; names
             the first node that differs.
     """
-    expected = Reference(path, original, ort.GraphOptimizationLevel.ORT_ENABLE_ALL).run(inputs)
-    plain = Reference(path, original, ort.GraphOptimizationLevel.ORT_DISABLE_ALL).run(inputs)
+    fused = Reference(path, original, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    plain = Reference(path, original, ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    outputs = _outputs(module, path, inputs)
+    like = [y.shape for y in outputs]
+    expected, other = fused.run(inputs, like), plain.run(inputs, like)
     if not all(np.isfinite(y).all() for y in expected if y.dtype.kind == "f"):
         raise InvalidInputError(f"{path} computes NaN or Inf from its input: look at its weights")
-    rows = next((len(x) for x in inputs.values() if x.ndim), 1)
-    try:
-        with torch.no_grad():
-            result = module(*inputs.values())
-    except Exception as error:
-        raise UnsupportedError(
-            f"{path} cannot be imported for a batch of {rows}: {first_line(error)}. "
-            "Export it with an open batch axis."
-        ) from error
-    outputs = [y.numpy() for y in (result.values() if isinstance(result, dict) else (result,))]
+    rows = _rows(inputs)
     for ours, theirs in zip(outputs, expected, strict=True):
         if ours.shape != theirs.shape:
             raise _beyond(path, f"shape {list(ours.shape)}", theirs, FLOOR, "")
-    spread = max(map(apart, plain, expected))
+    spread = max(map(apart, other, expected))
     found = max(map(apart, outputs, expected))
     if not found <= tolerance(spread):
         worst = int(np.argmax([apart(a, b) for a, b in zip(outputs, expected, strict=True)]))
@@ -127,6 +121,27 @@ def prove(
             path, f"{found:.2g} of the largest", expected[worst], tolerance(spread), where
         )
     return Proof(found, spread, rows)
+
+
+def _rows(inputs: Mapping[str, Tensor]) -> int:
+    return next((len(x) for x in inputs.values() if x.ndim), 1)
+
+
+def _outputs(module: GraphModule, path: Path, inputs: Mapping[str, Tensor]) -> list[Outputs]:
+    """What the module makes of a batch.
+
+    Raises:
+        UnsupportedError: it does not run.
+    """
+    try:
+        with torch.no_grad():
+            result = module(*inputs.values())
+    except Exception as error:
+        raise UnsupportedError(
+            f"{path} cannot be imported for a batch of {_rows(inputs)}: {first_line(error)}. "
+            "Export it with an open batch axis."
+        ) from error
+    return [y.numpy() for y in (result.values() if isinstance(result, dict) else (result,))]
 
 
 def apart(ours: Outputs, theirs: Outputs) -> float:

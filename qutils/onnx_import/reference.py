@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,14 @@ class Reference:
             ) from error
         self.outputs = [output.name for output in self._session.get_outputs()]
 
-    def run(self, inputs: Mapping[str, Tensor]) -> list[Outputs]:
+    def run(
+        self, inputs: Mapping[str, Tensor], like: Sequence[Sequence[int]] = ()
+    ) -> list[Outputs]:
         """Return every output for a batch of every input.
+
+        Args:
+            like: shapes of the outputs, as far as they are known: they tell which axis of a model
+                of fixed batch holds the samples, where several have its size.
 
         Raises:
             UnsupportedError: ONNX Runtime cannot run the model on it.
@@ -62,7 +68,7 @@ class Reference:
             axes = self._fixed_batch(arrays)
             if not axes:
                 return list(self._session.run(None, arrays))
-            return self._run_in_pieces(arrays, axes)
+            return self._run_in_pieces(arrays, axes, like)
         except Exception as error:  # ONNX Runtime's own classes
             shapes = ", ".join(str(list(x.shape)) for x in arrays.values())
             raise UnsupportedError(
@@ -80,7 +86,10 @@ class Reference:
         return found
 
     def _run_in_pieces(
-        self, arrays: Mapping[str, Outputs], batch: Mapping[str, tuple[int, int]]
+        self,
+        arrays: Mapping[str, Outputs],
+        batch: Mapping[str, tuple[int, int]],
+        like: Sequence[Sequence[int]],
     ) -> list[Outputs]:
         """Outputs of a model of fixed batch; the first samples repeat to fill the last piece.
 
@@ -97,19 +106,28 @@ class Reference:
                 piece[name] = np.take(piece[name], places, axis, mode="wrap")
             columns.append(self._session.run(None, piece))
         results = []
-        for column in zip(*columns, strict=True):
-            axis = _batch_axis(column[0].shape, size)
+        for place, column in enumerate(zip(*columns, strict=True)):
+            whole = tuple(like[place]) if place < len(like) else ()
+            axis = _batch_axis(column[0].shape, size, samples, whole)
             results.append(np.take(np.concatenate(column, axis), range(samples), axis))
         return results
 
 
-def _batch_axis(shape: tuple[int, ...], size: int) -> int:
-    """The axis of an output that holds its batch: the first if it can be, else the only one.
+def _batch_axis(
+    shape: tuple[int, ...], size: int, samples: int, whole: tuple[int, ...] = ()
+) -> int:
+    """The axis of an output that holds its batch of ``size``.
+
+    Where several have that size: the one in which ``whole``, the shape of all samples, differs;
+    otherwise the first.
 
     Raises:
-        ValueError: none or several may be it.
+        ValueError: no axis may be it, or several may and it is not the first.
     """
     fitting = [axis for axis, length in enumerate(shape) if length == size]
+    for axis in fitting:
+        if whole == (*shape[:axis], samples, *shape[axis + 1 :]):
+            return axis
     if not fitting or (fitting[0] and len(fitting) > 1):
         raise ValueError(
             f"which axis of its output {list(shape)} is the batch of {size} cannot be told. Export "

@@ -86,7 +86,7 @@ def _verdict(outcome: Outcome) -> str:
 
 
 def _execution(subject: Subject, outcome: Outcome) -> str:
-    """Whether integer kernels run the setting, and what of the network they do not."""
+    """Say whether integer kernels run the setting, and what of the network they do not."""
     reason = no_kernel(outcome)
     if reason:
         return f"Simulated; it cannot be exported, as {reason}."

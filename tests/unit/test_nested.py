@@ -109,3 +109,39 @@ def test_a_missing_tensor_is_named(sim):
     given = batch(2)
     with pytest.raises(q.InvalidInputError, match="state_1 missing"):
         sim({"x": given["x"], "state": given["state"][:1]})
+
+
+class Optional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 4)
+
+    def forward(self, x, state=None):
+        y = self.layer(x)
+        return y if state is None else y + state["H"] * state["c-1"]
+
+
+def test_none_is_an_argument_without_a_value():
+    torch.manual_seed(0)
+    model, x = Optional().eval(), torch.randn(32, 6)
+    sim = q.calibrate(model, {"x": x, "state": None})
+    assert sim.captured.signature.names == ("x",)
+    assert sqnr_db(model(x), sim({"x": x, "state": None})) > 30
+
+
+def test_keys_that_are_no_identifiers():
+    torch.manual_seed(0)
+    model, x = Optional().eval(), torch.randn(32, 6)
+    state = {"H": torch.rand(32, 4), "c-1": torch.rand(32, 4)}
+    sim = q.calibrate(model, {"x": x, "state": state})
+    assert sim.captured.signature.names == ("x", "state_H", "state_c-1")
+    assert sqnr_db(model(x, state), sim({"x": x, "state": state})) > 30
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"x_len": torch.ones(4)}, {"state_0": 1.0 * torch.ones(4, 4), "state_2": torch.ones(4, 4)}],
+)
+def test_names_that_belong_to_no_argument_are_refused(more):
+    with pytest.raises(q.InvalidInputError, match="does not take x, " + ", ".join(more)):
+        q.calibrate(Optional().eval(), {"x": torch.randn(4, 6), **more})

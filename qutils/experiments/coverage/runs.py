@@ -25,6 +25,7 @@ from qutils.experiments.coverage.plan import Profile
 Figures = dict[str, Any]
 #: Modules whose code the figures depend on.
 _CODE = (
+    *("qutils.nested", "qutils.exact", "qutils.discovery", "qutils.schemes"),
     *("qutils.experiments.coverage", "qutils.graph", "qutils.backends", "qutils.observers"),
     *(
         "qutils.calibration",

@@ -129,8 +129,24 @@ def test_a_model_that_is_not_float32_is_named(dtype):
 )
 def test_random_numbers_in_eval_mode_are_refused(drawn):
     net = Net(lambda net, x: net.layer(x) + drawn(net.layer(x)), layer=linear(3))
-    with pytest.raises(UnsupportedError, match=r"draws random numbers in eval mode \(aten\."):
+    with pytest.raises(
+        UnsupportedError, match=r"In eval mode forward itself draws random numbers \(aten\."
+    ):
         capture(net, torch.randn(2, 3))
+
+
+def test_dropout_inside_a_recurrent_layer_that_trains_is_refused():
+    class Layers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.LSTM(3, 4, 2, dropout=0.5, batch_first=True)
+
+        def forward(self, x):
+            self.layer.train()
+            return self.layer(x)[0]
+
+    with pytest.raises(UnsupportedError, match=r"module 'layer' draws random numbers \(aten.lstm"):
+        capture(Layers(), torch.randn(2, 5, 3))
 
 
 def test_what_only_training_draws_is_taken():

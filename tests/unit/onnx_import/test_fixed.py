@@ -99,6 +99,8 @@ def test_the_command_fixes_an_input(by_rate, tmp_path):
         ({"rat": 16}, "did you mean"),
         ({"x": 1}, r"x is float32 \[n, 6\]: an input of open size cannot be fixed"),
         ({"rate": 0.5}, r"rate is int64 \[\], which cannot hold 0\.5"),
+        ({"rate": 2**70}, "cannot hold 1180591620717411303424"),
+        ({"rate": "high"}, "cannot hold 'high'"),
         ({"x": 1, "rate": 1}, "All inputs are fixed"),
     ],
 )
@@ -125,3 +127,22 @@ def test_a_fixed_batch_on_the_second_axis_of_input_and_output(tmp_path):
     for i in range(5):
         one = run(file, x=x[i : i + 1].numpy(), state=state[:, i : i + 1].numpy())
         np.testing.assert_allclose(got[:, i : i + 1], one, atol=1e-6)
+
+
+def test_a_number_that_is_in_the_data_as_well_is_refused(by_rate):
+    with pytest.raises(
+        q.InvalidInputError, match="rate of .* is fixed at a number and in the data"
+    ):
+        load_onnx(by_rate, {"x": torch.randn(5, 6), "rate": torch.tensor(16)}, fixed={"rate": 8})
+
+
+def test_a_fixed_batch_among_other_axes_of_its_size(tmp_path):
+    """Steps, directions, samples, channels of a recurrent layer: [5, 1, 1, 3]."""
+    nodes = [N("MatMul", ["x", "w"], ["m"]), N("Unsqueeze", ["m", "axis"], ["y"])]
+    tensors = {"w": normal(4, 3), "axis": np.array([1])}
+    file = tmp_path / "m.onnx"
+    onnx.save(model(nodes, [value("x", 1, [5, 1, 4])], [value("y", 1, None)], tensors), file)
+    x = torch.randn(5, 6, 4)
+    got = load_onnx(file, x, dynamic={"x": {1: "batch"}})(x).detach()
+    assert got.shape == (5, 1, 6, 3)
+    np.testing.assert_allclose(got[:, :, 2:3], run(file, x=x[:, 2:3].numpy()), atol=1e-6)

@@ -52,7 +52,7 @@ def run_without_vnni(files, isa="AVX2"):
     subprocess.run(
         [sys.executable, "-c", WITHOUT_VNNI, *map(str, files)],
         env=os.environ | {"ONEDNN_MAX_CPU_ISA": isa},
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[4],
         check=True,
     )
     return {path: np.load(path.with_suffix(".out.npz")) for path in files}
