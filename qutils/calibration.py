@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement, Site, Target, capture, place, target
 from qutils.graph.axes import Dynamic
 from qutils.graph.batches import CHUNK, inputs_of, opened
+from qutils.graph.inputs import INPUT
 from qutils.graph.lookups import outside
 from qutils.graph.nodes import layer_of, op_name, stored
 from qutils.graph.signature import Batch, Signature
@@ -192,7 +194,8 @@ def observe(
         UnsupportedError: the model cannot be traced; or ``strict``, and an operator has no integer
             kernel.
     """
-    first, stream, axes = opened(batches, dynamic)
+    forward = inspect.signature(model.forward).parameters if isinstance(model, nn.Module) else {}
+    first, stream, axes = opened(batches, dynamic, next(iter(forward), INPUT))
     captured = capture(model, first, axes)
     placement = place(captured.module, target(target_name), strict=strict, keep_float=keep_float)
     statistics = {

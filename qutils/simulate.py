@@ -18,6 +18,7 @@ from qutils.graph.lookups import run_graph
 from qutils.graph.nodes import argument, attribute, float_inputs, op_name
 from qutils.graph.pair_sums import is_depthwise, safe_scale
 from qutils.graph.signature import Batch
+from qutils.nested import flat
 from qutils.schemes import Recipe, Scheme
 from qutils.ste import fake_quantize_ste, round_ste
 from qutils.training import Point
@@ -141,23 +142,31 @@ class SimulatedModel(nn.Module):
         """What runs in integer kernels and what stays in float, with the reasons."""
         return coverage(self.captured.module, self.placement)
 
-    def forward(self, x: Batch | None = None, /, **named: Tensor) -> Any:
+    def forward(self, *given: Any, **named: Any) -> Any:
         """Return the network's output for a batch: a tensor, or a dict of tensors by name.
 
-        Several inputs are given by name, or as one dict.
+        Several inputs are given by name, as one dict, or in order.
 
         Raises:
             InvalidInputError: names, shapes or types do not fit.
         """
+        signature = self.captured.signature
+        x: Batch | None = given[0] if len(given) == 1 else None
+        if len(given) > 1:
+            found = list(flat({"": given}).values())
+            if len(found) != len(signature.names):
+                raise InvalidInputError(
+                    f"The model takes {signature}, got {len(found)} tensors in order. Give as "
+                    "many, or name them."
+                )
+            x = dict(zip(signature.names, found, strict=True))
         if x is not None and named:
             raise InvalidInputError(
                 f"The model was given one batch and {', '.join(named)} besides. Give all inputs by "
                 "name, or as one dict."
             )
         batch: Batch = named if x is None else x
-        return self.captured.signature.pack(
-            run_graph(self.graph_module, *self.captured.signature.arguments(batch))
-        )
+        return signature.pack(run_graph(self.graph_module, *signature.arguments(batch)))
 
     def copy(self) -> SimulatedModel:
         """An independent copy; training it leaves this one alone."""

@@ -197,14 +197,14 @@ def _shape(x: Tensor | NamedSamples) -> str:
 def _train(sim: SimulatedModel, material: Material, request: Request) -> SimulatedModel:
     train, size, settings = material.train, _batch_size(material), _settings(request)
     if isinstance(train, NamedPairs):
-        pairs = replace(train, batch_size=size, seed=request.seed)
+        pairs = replace(train, batch_size=size, seed=request.seed or 0)
         return finetune(sim, pairs, **settings)
     assert train is not None
     return finetune(sim, train, batch_size=size, **settings)
 
 
 def _settings(request: Request) -> dict[str, Any]:
-    return {"epochs": request.qat_epochs, "seed": request.seed}
+    return {"epochs": request.qat_epochs, "seed": request.seed or 0}
 
 
 def _batch_size(material: Material) -> int:

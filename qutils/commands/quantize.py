@@ -82,7 +82,9 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         default=0.0,
         help="Train that long with the rounding on; needs labels.",
     ),
-    click.option("--seed", type=click.IntRange(min=0), default=0, help="Of QAT."),
+    click.option(
+        "--seed", type=click.IntRange(min=0), default=None, show_default="0", help="Of QAT."
+    ),
     click.option("--threads", type=click.IntRange(min=1), default=1),
 )
 

@@ -50,7 +50,7 @@ class Request:
     strict: bool = False
     simulate_only: bool = False
     qat_epochs: float = 0.0
-    seed: int = 0
+    seed: int | None = None
     threads: int = 1
 
     @classmethod
@@ -169,6 +169,8 @@ class Request:
         for word, path in (("--save", self.save), ("OUT", self.out)):
             if path is not None and path.resolve() in self._read:
                 raise InvalidInputError(f"{word} would replace {path}, which is read: name another")
+        if self.seed is not None and not self.qat_epochs:
+            raise InvalidInputError("--seed is QAT's: it goes with --qat-epochs")
         if (self.granularity == "per_group") != (self.group_size is not None):
             raise InvalidInputError("--group-size goes with --granularity per_group, only with it")
         for file in self._read:

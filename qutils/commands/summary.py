@@ -28,6 +28,9 @@ FLOAT, SIMULATED, INTEGER = "float", "simulated", "integer"
 Outputs = NDArray[Any]
 _NAMED = 4  # frozen parameters that a line names
 
+#: Below this SQNR [dB] outputs differ by a third of their size.
+LITTLE_DB = 10.0
+
 
 @dataclass
 class Fidelity:
@@ -38,14 +41,14 @@ class Fidelity:
     same: int = 0  # equal classes
     n: int = 0
 
-    def add(self, reference: Outputs, outputs: Outputs) -> None:
-        """Count one batch."""
+    def add(self, reference: Outputs, outputs: Outputs, samples: int | None = None) -> None:
+        """Count one batch; ``samples`` if they are not along the first axis."""
         exact = reference.astype(np.float64)
         self.signal += float((exact**2).sum())
         self.noise += float(((exact - outputs) ** 2).sum())
         if reference.ndim == 2:
             self.same += int((reference.argmax(1) == outputs.argmax(1)).sum())
-        self.n += len(reference)
+        self.n += len(reference) if samples is None else samples
 
     @property
     def sqnr_db(self) -> float:
@@ -68,14 +71,19 @@ class Scores:
     pairs: dict[tuple[str, str], Fidelity] = field(default_factory=dict)
     parts: dict[str, Scores] = field(default_factory=dict)  # of several outputs, by name
 
-    def add(self, outputs: Mapping[str, Outputs], labels: Outputs | None) -> None:
+    def add(
+        self, outputs: Mapping[str, Outputs], labels: Outputs | None, samples: int | None = None
+    ) -> None:
         """Count one batch of every model's outputs.
+
+        Args:
+            samples: how many they are, where they are not along the first axis.
 
         Raises:
             InvalidInputError: NaN in the outputs.
         """
         if any(isinstance(values, Mapping) for values in outputs.values()):
-            self._add_parts(outputs)
+            self._add_parts(outputs, samples)
             return
         for name, values in outputs.items():
             if np.isnan(values).any():
@@ -84,10 +92,10 @@ class Scores:
             if labels is not None and values.ndim == 2:
                 self.hits[name] = self.hits.get(name, 0) + int((values.argmax(1) == labels).sum())
         for a, b in combinations(outputs, 2):
-            self.pairs.setdefault((a, b), Fidelity()).add(outputs[a], outputs[b])
-        self.n += len(next(iter(outputs.values())))
+            self.pairs.setdefault((a, b), Fidelity()).add(outputs[a], outputs[b], samples)
+        self.n += len(next(iter(outputs.values()))) if samples is None else samples
 
-    def _add_parts(self, outputs: Mapping[str, Any]) -> None:
+    def _add_parts(self, outputs: Mapping[str, Any], samples: int | None) -> None:
         """Count one batch of several outputs, each by itself; classes are not told of them.
 
         They go by their places: a state that the network calls as its input is ``state_out``
@@ -97,8 +105,8 @@ class Scores:
         for place, part in enumerate(first):
             scores = self.parts.setdefault(part, Scores())
             named = {name: [*values.values()][place] for name, values in outputs.items()}
-            scores.add(named, None)
-        self.n += len(next(iter(first.values())))
+            scores.add(named, None, samples)
+        self.n += len(next(iter(first.values()))) if samples is None else samples
 
     def accuracy(self, name: str) -> Accuracy | None:
         """Top-1 of a model; None without labels or classes."""
@@ -114,7 +122,7 @@ def score(models: Mapping[str, Predict], inputs: Inputs) -> Scores:
     with tqdm(total=len(inputs), desc="scoring", unit="input") as bar:
         for x, y in inputs.batches():
             outputs = {name: predict(x.numpy()) for name, predict in models.items()}
-            scores.add(outputs, None if y is None else y.numpy())
+            scores.add(outputs, None if y is None else y.numpy(), len(x))
             bar.update(len(x))
     return scores
 
@@ -138,12 +146,29 @@ def score_lines(scores: Scores, label: str, runtime: str) -> list[str]:
         for what, each in (scores.parts or {"the outputs": scores}).items()
         for (a, b), pair in each.pairs.items()
     ]
+    lines += _warnings(scores)
     if scores.classified and not scores.parts:
         lines += [
             f"same prediction, {a} and {b}: {pair.agreement:.2f} % (n = {pair.n:,})"
             for (a, b), pair in scores.pairs.items()
         ]
     return lines
+
+
+def _warnings(scores: Scores) -> list[str]:
+    """Say of which outputs rounding leaves little."""
+    low = [
+        f"{what} ({pair.sqnr_db:.1f} dB)"
+        for what, each in (scores.parts or {"the outputs": scores}).items()
+        for (a, b), pair in each.pairs.items()
+        if (a, b) == (FLOAT, SIMULATED) and pair.sqnr_db < LITTLE_DB
+    ]
+    if not low:
+        return []
+    return [
+        f"Warning: rounding leaves little of {', '.join(low)}. Is --data prepared as in training, "
+        "and are there enough inputs for the ranges? Otherwise try --observer mse, or more bits."
+    ]
 
 
 def size_lines(before: Size, after: Size) -> list[str]:

@@ -178,6 +178,7 @@ def _executed(
     optimized: ModelProto, events: list[dict[str, Any]], origins: _Origins
 ) -> tuple[Executed, ...]:
     """Join events with the nodes of the optimized graph; those inside of If and Loop are theirs."""
+    _name_expanded(optimized, events)
     nodes = {node.name: node for node in optimized.graph.node}
     stored = {tensor.name: tensor for tensor in optimized.graph.initializer}
     behind = {
@@ -203,6 +204,23 @@ def _executed(
         )
         for name, found in times.items()
     )
+
+
+def _name_expanded(optimized: ModelProto, events: list[dict[str, Any]]) -> None:
+    """Name the nodes that ONNX Runtime writes operators such as HardSwish out as, in place.
+
+    It leaves them without names, and calls their events by operator and number, in their order.
+    """
+    nameless: dict[str, list[NodeProto]] = defaultdict(list)
+    for node in optimized.graph.node:
+        if not node.name:
+            nameless[node.op_type].append(node)
+    for op, nodes in nameless.items():
+        found = (re.fullmatch(rf"{op}_(\d+)_kernel_time", event["name"]) for event in events)
+        numbers = sorted({int(match[1]) for match in found if match})
+        if len(numbers) == len(nodes):
+            for node, number in zip(nodes, numbers, strict=True):
+                node.name = f"{op}_{number}"
 
 
 #: Operators behind a layer that its kernel may take in: a sum, an activation, a quantizer.

@@ -22,9 +22,12 @@ AHEAD = 4
 
 
 def opened(
-    batches: Iterable[Any] | Batch, dynamic: Dynamic | None
+    batches: Iterable[Any] | Batch, dynamic: Dynamic | None, argument: str = INPUT
 ) -> tuple[Batch, Iterator[Batch], Layout]:
     """Return the first batch, the stream that it begins, and the open axes of the inputs.
+
+    Args:
+        argument: what the model calls its only input, where batches are tensors.
 
     Raises:
         InvalidInputError: no batch; ``dynamic`` does not fit; the batch axis cannot be told.
@@ -34,7 +37,13 @@ def opened(
     if first is None:
         raise InvalidInputError("the calibration set is empty: give at least one batch of pictures")
     if isinstance(first, Tensor):
-        return first, chain([first], stream), layout([{INPUT: first}], dynamic or {})
+        if dynamic is not None:
+            given = {INPUT if name == argument else name: x for name, x in dynamic.items()}
+            return first, chain([first], stream), layout([{INPUT: first}], given)
+        rest = list(stream) if isinstance(batches, list | tuple) else []
+        alike = [x for x in rest if isinstance(x, Tensor) and x.ndim == first.ndim]
+        axes = layout([{INPUT: x} for x in (first, *alike)])
+        return first, chain([first], rest, stream), axes
     if dynamic is not None:
         return first, chain([first], stream), layout([first], dynamic)
     whole = isinstance(batches, list | tuple)  # in memory already

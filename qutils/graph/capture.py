@@ -256,6 +256,7 @@ def _export(
     axes: Layout,
 ) -> torch.export.ExportedProgram:
     args, kwargs = _calling(example)
+    shapes = {name: x.shape for name, x in flat(example).items()}
     by_place: Any = ((sizes.get(INPUT),),) if collected else (sizes.get(INPUT),)
     dynamic: Any = sizes if kwargs else by_place
     try:
@@ -266,7 +267,7 @@ def _export(
     except UnsupportedError:
         raise
     except Exception as error:
-        if (fixed := fixed_axis(error, axes)) is not None:
+        if (fixed := fixed_axis(error, axes, shapes)) is not None:
             raise fixed from error
         raise UnsupportedError(
             f"torch.export cannot trace {type(model).__name__}: {first_line(error)}. Remove "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -50,8 +50,14 @@ def open_sizes(axes: Layout, name: str) -> dict[int, Any] | None:
     return dict.fromkeys(found, torch.export.Dim.DYNAMIC) or None
 
 
-def fixed_axis(error: Exception, axes: Layout) -> UnsupportedError | None:
-    """Return the error for an axis that the model takes for a constant; None for other errors."""
+def fixed_axis(
+    error: Exception, axes: Layout, shapes: Mapping[str, Sequence[int]]
+) -> UnsupportedError | None:
+    """Return the error for an axis that the model takes for a constant; None for other errors.
+
+    Args:
+        shapes: of the inputs that were traced.
+    """
     found = _FIXED.search(str(error))
     if found is None:
         return None
@@ -63,6 +69,26 @@ def fixed_axis(error: Exception, axes: Layout) -> UnsupportedError | None:
             f"The batch of {name!r} cannot be open: forward computes with its size {size} as a "
             f"constant. Use x.shape[{axis}] there. If another axis is the batch, say which: "
             f"dynamic={{{name!r}: {{1: 'batch'}}}}; {{{axis}: None}} keeps the size of the example."
+        )
+    beside = next(
+        (
+            (other, place)
+            for other, shape in shapes.items()
+            for place, length in enumerate(shape)
+            if length == int(size) and place not in axes.names[other] and other != name
+        ),
+        None,
+    )
+    if beside is not None:
+        other, place = beside
+        word = axes.names[name].get(axis)
+        return UnsupportedError(
+            f"The axis {axis} of {name!r} ({word}) cannot be open while axis {place} of {other!r}, "
+            f"of the same size {size}, stays fixed. If they belong together, open both: "
+            f"dynamic={{{name!r}: {{{axis}: {word!r}}}, {other!r}: {{{place}: {word!r}}}}}, or "
+            f"--dynamic {name}:{axis}={word} --dynamic {other}:{place}={word}. Otherwise forward "
+            "computes with that size as a constant: leave the axis out, and give samples of one "
+            "size."
         )
     return UnsupportedError(
         f"The axis {axis} of {name!r} ({axes.names[name].get(axis)}) cannot be open: forward "

@@ -145,3 +145,10 @@ def test_keys_that_are_no_identifiers():
 def test_names_that_belong_to_no_argument_are_refused(more):
     with pytest.raises(q.InvalidInputError, match="does not take x, " + ", ".join(more)):
         q.calibrate(Optional().eval(), {"x": torch.randn(4, 6), **more})
+
+
+def test_tensors_in_order(sim):
+    given = batch(3)
+    assert torch.equal(sim(given["x"], given["state"])["y"], sim(given)["y"])
+    with pytest.raises(q.InvalidInputError, match="got 2 tensors in order"):
+        sim(given["x"], given["state"][:1])

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
+import qutils as q
 from qutils.backends.onnxruntime.runtime import optimized_ops
 from qutils.backends.shared.runtime import RuntimeOptions
 from qutils.errors import DataError
@@ -90,3 +95,15 @@ def test_a_broken_file(tmp_path):
     path.write_text("<html>")
     with pytest.raises(DataError, match=r"broken\.onnx is corrupt"):
         named(path)
+
+
+def test_what_an_operator_is_written_out_as_is_counted(tmp_path):
+    """ONNX Runtime computes HardSwish as HardSigmoid and Mul, which it gives no names."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.Hardswish(), nn.Conv2d(4, 4, 3), nn.Hardswish()]
+    sim = q.calibrate(nn.Sequential(*layers).eval(), torch.randn(32, 1, 12, 12))
+    path = q.export(sim, tmp_path / "net.onnx")
+    batch = np.zeros((1, 1, 12, 12), np.float32)
+    found = Counter(one.op for one in run(path, batch).executed)
+    assert found == q.runtimes.load(path).kernels()
+    assert found["HardSigmoid"] == found["Mul"] == 2

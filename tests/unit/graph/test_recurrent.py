@@ -78,3 +78,12 @@ def test_a_packed_sequence_is_refused_by_name() -> None:
 
     with pytest.raises(q.errors.UnsupportedError, match="torch.export cannot trace Packed"):
         q.calibrate(Packed().eval(), torch.randn(2, 4, 6))
+
+
+def test_tensors_of_several_lengths_open_their_axis() -> None:
+    torch.manual_seed(0)
+    model = Reads("GRU", batch_first=True).eval()
+    sim = q.calibrate(model, [torch.randn(8, length, 6) for length in (4, 7)])
+    assert sim(torch.randn(2, 11, 6)).shape == (2, 11, 3)
+    named = q.calibrate(model, torch.randn(8, 4, 6), dynamic={"x": {1: "steps"}})
+    assert named(torch.randn(2, 11, 6)).shape == (2, 11, 3)
