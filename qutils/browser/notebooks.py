@@ -118,10 +118,17 @@ def begin_app(page: Page, served: Served) -> None:
 def end_app(page: Page) -> list[Explored]:
     """Wait until the notebook of the app has run; returns its explorers.
 
+    A page that stays empty is asked for once more: ipykernel 7.2 can overlook a request that
+    arrives while it replies (its issue 1554), and the notebook then stops.
+
     Raises:
         QutilsError: a cell failed.
     """
-    page.wait_for_selector("section.qx img[src]", timeout=RUN)
+    try:
+        page.wait_for_selector("section.qx img[src]", timeout=RUN / 3)
+    except TooLong:
+        page.reload(wait_until="commit", timeout=RUN)
+        page.wait_for_selector("section.qx img[src]", timeout=RUN)
     failed = page.locator(_ERROR)
     if failed.count():
         raise QutilsError(failed.first.inner_text()[-2000:])

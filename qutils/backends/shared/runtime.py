@@ -173,7 +173,8 @@ def check_inputs(
                 "arrays by name."
             )
         batch = dict.fromkeys(inputs, batch)
-    batch = flat(batch)
+    else:
+        batch = flat(batch)
     if batch.keys() != inputs.keys():
         raise InvalidInputError(
             f"{path} takes {', '.join(inputs)}, got {', '.join(batch)}. Give the named inputs and "

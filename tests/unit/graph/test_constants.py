@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
 from qutils.calibration import calibrate
-from qutils.errors import InvalidInputError
+from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph import capture
 from qutils.graph.nodes import attribute, op_name
 from tests.unit.graph.networks import Net, Standardized, conv
@@ -138,12 +138,12 @@ def test_an_expanded_parameter_is_not_stored_in_full():
     torch.testing.assert_close(module(X), grown(X))
 
 
-def test_random_numbers_are_drawn_at_every_call():
+def test_random_numbers_are_no_constants():
     noisy = Net(
         lambda net, x: x + net.spread * torch.randn(1, 3, 1, 1), spread=nn.Parameter(torch.ones(1))
     )
-    module = capture(noisy, X).module
-    assert not torch.equal(module(X), module(X))
+    with pytest.raises(UnsupportedError, match=r"forward itself draws random .* \(aten.randn\)"):
+        capture(noisy, X)
 
 
 def test_a_weight_that_depends_on_the_input_stays_computed():
