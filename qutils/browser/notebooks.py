@@ -124,6 +124,8 @@ def end_app(page: Page) -> list[Explored]:
     Raises:
         QutilsError: a cell failed.
     """
+    from playwright.sync_api import TimeoutError as TooLong
+
     try:
         page.wait_for_selector("section.qx img[src]", timeout=RUN / 3)
     except TooLong:
