@@ -75,7 +75,7 @@ class Observation:
         statistics = copy.deepcopy(self.statistics)
         watcher = _Watcher(self.captured, self.placement, statistics)
         pictures, kept, signature = self.pictures, self.samples, self.captured.signature
-        with tqdm(desc="calibration", unit=" pictures", disable=not progress) as bar:
+        with tqdm(desc="calibration", unit=" inputs", disable=not progress) as bar:
             for batch in inputs_of(self._split(batches)):
                 given = signature.arguments(batch)
                 watcher.run(*given)

@@ -22,6 +22,7 @@ from qutils.graph.axes import Dynamic
 from qutils.graph.wrappers import wrapped
 from qutils.onnx_import import import_onnx
 from qutils.onnx_import.class_names import names_in_order
+from qutils.onnx_import.load import Input
 from qutils.tensors import unwrapped
 
 #: Where checkpoints keep the state dict, beside epoch and optimizer.
@@ -32,6 +33,7 @@ _PROOF = "proof_of_import"
 _NAMES = "names"
 #: Attribute of an imported model: what the file takes.
 _INPUTS = "inputs_of_file"
+_OUTPUTS = "outputs_of_file"
 
 
 def read_model(
@@ -125,6 +127,7 @@ def _onnx_model(
         given = example
     imported = import_onnx(path, given, outputs, dynamic, fixed)
     setattr(imported.module, _INPUTS, imported.inputs)
+    setattr(imported.module, _OUTPUTS, imported.outputs)
     said = (
         "imported: outputs differ from ONNX Runtime's of the float file by at most "
         f"{imported.difference:.1e} of the largest (n = {imported.samples})"
@@ -140,6 +143,16 @@ def _onnx_model(
     return imported.module
 
 
+def file_inputs(model: nn.Module) -> tuple[Input, ...]:
+    """Return the inputs of the ONNX file that a model came from; none of others."""
+    return getattr(model, _INPUTS, ())
+
+
+def file_outputs(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of the outputs of the ONNX file that a model came from."""
+    return getattr(model, _OUTPUTS, ())
+
+
 def as_named(model: nn.Module, samples: NamedSamples) -> NamedSamples:
     """Return samples by the names, and in the types, of the model's arguments.
 
@@ -148,7 +161,7 @@ def as_named(model: nn.Module, samples: NamedSamples) -> NamedSamples:
     """
     samples = samples.renamed(argument_names(model, samples))
     found = dict(samples.tensors)
-    for one in getattr(model, _INPUTS, ()):
+    for one in file_inputs(model):
         if one.argument in found:
             found[one.argument] = found[one.argument].to(one.dtype)
     return NamedSamples(found, samples.axes)
@@ -159,7 +172,7 @@ def argument_names(model: nn.Module, samples: NamedSamples) -> dict[str, str]:
     arguments = list(inspect.signature(model.forward).parameters)
     if list(samples.tensors) == ["inputs"] and "inputs" not in arguments:
         return {"inputs": arguments[0]}
-    return {one.name: one.argument for one in getattr(model, _INPUTS, ())}
+    return {one.name: one.argument for one in file_inputs(model)}
 
 
 def _own_model(spec: str) -> nn.Module:

@@ -15,6 +15,7 @@ from qutils import bench, checkpoint, runtimes, zoo
 from qutils.analysis import verify
 from qutils.calibration import observe
 from qutils.commands import summary
+from qutils.commands.ends import keep_names
 from qutils.commands.look import NATURAL, look_of
 from qutils.commands.material import Material, read_material
 from qutils.commands.models import (
@@ -33,6 +34,7 @@ from qutils.export import export, export_float
 from qutils.files import atomic_path
 from qutils.graph.axes import Dynamic
 from qutils.graph.capture import check_tensors
+from qutils.graph.lookups import failed_lookup
 from qutils.graph.signature import named_outputs
 from qutils.graph.wrappers import check_arguments
 from qutils.nested import arguments_of
@@ -42,6 +44,7 @@ from qutils.simulate import SimulatedModel
 
 _BATCH = 128
 _VERIFIED = 8  # inputs on which the file is compared layer by layer
+_FEW = 8  # fewer inputs give ranges by chance
 _EXAMPLES = 32  # inputs on which an ONNX file is compared with ONNX Runtime
 _REFINED = {f"ptq-{name}": method for name, method in METHODS.items()}
 
@@ -176,6 +179,9 @@ def _outputs(
         with torch.no_grad():
             outputs = named_outputs(run_on(model, x))
     except Exception as error:
+        beyond = failed_lookup(model, lambda: run_on(model, x))
+        if isinstance(error, IndexError) and beyond is not None:
+            raise beyond from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InvalidInputError(
             f"{request.model} cannot run inputs {_shape(x)} ({reason}): give --data of the shape "
@@ -226,6 +232,11 @@ def _head(request: Request, material: Material, model: nn.Module, sim: Simulated
         f"{request.observer} ranges of {len(material.calibration):,} inputs, {method}",
         f"data: {material.source}",
     ]
+    if len(material.calibration) < _FEW:
+        lines.append(
+            f"Warning: ranges of {len(material.calibration)} inputs alone; what others reach "
+            f"beyond is cut off. Give {_FEW} at least, better a hundred."
+        )
     if material.unlabelled:
         lines.append(f"top-1 is not measured: {material.unlabelled}")
     if is_onnx(request.model):
@@ -277,6 +288,7 @@ def _exported(
             lines.append(str(verify(sim, runtime, few, request.target)))
         lines += _sizes(sim, Path(folder) / "float.onnx", file)
         executed = runtime.kernels().most_common()
+        keep_names(file, model, sim)
     lines.append(f"executes: {', '.join(f'{count} {op}' for op, count in executed)}")
     return [*lines, f"Wrote {request.out}", *summary.run_lines(request.out, request.target)]
 
@@ -299,6 +311,7 @@ def _exported_for_elsewhere(
     assert request.out is not None
     with atomic_path(request.out) as file:
         export(sim, file, target=request.target)
+        keep_names(file, model, sim)
         scores = summary.score(_models(model, sim), material.test)
     lines = summary.score_lines(scores, request.recipe.label, request.target)
     lines.append(f"Not run in integers: {runtimes.RUNTIMES[request.target].lacking}")

@@ -153,6 +153,10 @@ class Request:
         if (error := foreign(self.model)) is not None:
             raise error
         self.dynamic_axes, self.fixed  # noqa: B018  (refuse what is neither axis nor number)
+        if self.simulate_only and self.out is not None:
+            raise InvalidInputError(
+                f"{self.out} and --simulate-only exclude each other: it writes no file"
+            )
         if self.simulate_only == (self.out is not None):
             raise InvalidInputError(
                 f"name a file to write ({self._endings}), or give --simulate-only to write none "

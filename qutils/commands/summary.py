@@ -119,7 +119,7 @@ class Scores:
 def score(models: Mapping[str, Predict], inputs: Inputs) -> Scores:
     """Run every model on the inputs once; memory is one batch, whatever their number."""
     scores = Scores()
-    with tqdm(total=len(inputs), desc="scoring", unit="input") as bar:
+    with tqdm(total=len(inputs), desc="scoring", unit=" inputs", disable=len(inputs) == 0) as bar:
         for x, y in inputs.batches():
             outputs = {name: predict(x.numpy()) for name, predict in models.items()}
             scores.add(outputs, None if y is None else y.numpy(), len(x))

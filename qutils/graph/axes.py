@@ -81,7 +81,7 @@ def _checked(batch: Mapping[str, Tensor], dynamic: Dynamic) -> dict[str, dict[in
         InvalidInputError: an unknown input or axis, or a name that is none.
     """
     found: dict[str, dict[int, str | None]] = {}
-    for name, axes in dynamic.items():
+    for name, axes in _spread(batch, dynamic).items():
         if name not in batch:
             raise InvalidInputError(
                 f"dynamic names the input {name!r}; the inputs are {', '.join(batch)}. Correct the "
@@ -105,6 +105,15 @@ def _checked(batch: Mapping[str, Tensor], dynamic: Dynamic) -> dict[str, dict[in
                     "digits and underscores, as 'sequence'."
                 )
             found.setdefault(name, {})[axis % rank] = said
+    return found
+
+
+def _spread(batch: Mapping[str, Tensor], dynamic: Dynamic) -> Dynamic:
+    """``dynamic`` with what it says of a container said of each tensor inside."""
+    found: dict[str, Mapping[int, str | None]] = {}
+    for name, axes in dynamic.items():
+        inside = [] if name in batch else [one for one in batch if one.startswith(f"{name}_")]
+        found |= dict.fromkeys(inside or [name], axes)
     return found
 
 

@@ -26,7 +26,7 @@ from qutils.onnx_import.lift import lift_floats
 from qutils.onnx_import.names import name_nodes
 from qutils.onnx_import.opset import lifted
 from qutils.onnx_import.proof import FLOOR, Proof, enlarged, prove, samples
-from qutils.onnx_import.read import inputs_of, read
+from qutils.onnx_import.read import inputs_of, read, shape_of
 from qutils.onnx_import.refused import refuse_unknown, with_advice
 from qutils.onnx_import.simplify import simplified
 from qutils.onnx_import.values import probing
@@ -170,6 +170,7 @@ def import_onnx(
         larger = {i.name: enlarged(batch[i.name], i.open_axes, i.probed) for i in inputs}
         proof = max(proof, prove(module, file, model, larger), key=lambda one: one.difference)
     module.meta.clear()
+    notes += _settled_axes(model, inputs)
     if proof.difference > FLOOR:
         notes += (f"ONNX Runtime's own, unoptimized and optimized, by {proof.spread:.1e}",)
     ends = tuple(value.name for value in model.graph.output)
@@ -195,6 +196,21 @@ def _inputs(
         )
         for value in inputs_of(model)
     )
+
+
+def _settled_axes(model: ModelProto, inputs: Sequence[Input]) -> tuple[str, ...]:
+    """What was fixed of the axes that the file leaves open, in words."""
+    declared = {value.name: shape_of(value) for value in inputs_of(model)}
+    fixed = [
+        f"{i.name}:{axis} at {size}"
+        for i in inputs
+        for axis, size in enumerate(i.of(BATCH))
+        if isinstance(declared[i.name][axis], str) and axis not in (i.batch_axis, *i.open_axes)
+    ]
+    if not fixed:
+        return ()
+    one = fixed[0].split()[0]
+    return (f"fixed, though open in the file: {', '.join(fixed)} (--dynamic {one}=size opens it)",)
 
 
 def _prepared(file: Path, model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:

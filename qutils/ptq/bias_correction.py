@@ -70,7 +70,7 @@ def bias_correction(
     layers = {layer.node: layer for layer in _layers(corrected, everywhere)}
     means = {name: _Mean(corrected, layer) for name, layer in layers.items()}
     pictures = 0
-    with tqdm(desc="bias correction", unit=" pictures", disable=not progress) as bar:
+    with tqdm(desc="bias correction", unit=" inputs", disable=not progress) as bar:
         for x in inputs_of(batches):
             given = corrected.captured.signature.arguments(x)
             if not all(torch.isfinite(tensor).all() for tensor in given):

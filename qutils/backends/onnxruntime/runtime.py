@@ -59,7 +59,7 @@ _DTYPES = {
 _CORRUPT = (ort_errors.InvalidProtobuf, ort_errors.InvalidArgument, ort_errors.NoModel)
 _UNSUPPORTED = (ort_errors.InvalidGraph, ort_errors.Fail, ort_errors.NotImplemented)
 _REFUSED = (ort_errors.InvalidArgument, ort_errors.Fail, ort_errors.RuntimeException)
-_QUIET = 3  # errors only: the optimizer warns about every file it saves
+_QUIET = 4  # what fails is said by our errors; the optimizer warns about every file it saves
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,11 @@ def test_it_says_how_to_run_the_file(quantize):
         (["nets.py:Branch", "o.onnx", "--data", "data.npz"], 1, "cannot trace Branch"),
         (["nets.py:tiny", "o.onnx", "--data", "data.npy", "--qat-epochs", "1"], 2, "needs labels"),
         (["nets.py:tiny", "--data", "data.npz"], 2, "--simulate-only"),
-        (["nets.py:tiny", "o.onnx", "--data", "data.npz", "--simulate-only"], 2, "not both"),
+        (
+            ["nets.py:tiny", "o.onnx", "--data", "data.npz", "--simulate-only"],
+            2,
+            "exclude each other",
+        ),
         (
             ["nets.py:tiny", "o.pt", "--data", "data.npz"],
             2,
