@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from qutils import observers
 from qutils.affine import qparams
-from qutils.errors import InvalidInputError
+from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph import Captured, Placement, Site, Target, capture, place, target
 from qutils.graph.axes import Dynamic
 from qutils.graph.batches import CHUNK, inputs_of, opened
@@ -196,7 +196,12 @@ def observe(
     """
     forward = inspect.signature(model.forward).parameters if isinstance(model, nn.Module) else {}
     first, stream, axes = opened(batches, dynamic, next(iter(forward), INPUT))
-    captured = capture(model, first, axes)
+    try:
+        captured = capture(model, first, axes)
+    except UnsupportedError:
+        if dynamic is not None or not isinstance(first, Tensor) or not axes.names[INPUT]:
+            raise
+        captured = capture(model, first)  # of one size: what differs is named when it comes
     placement = place(captured.module, target(target_name), strict=strict, keep_float=keep_float)
     statistics = {
         site.name: Statistic(name=site.name)
