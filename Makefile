@@ -37,7 +37,7 @@ timings: $(VENV)/.dev ## time make report, make report again, site and test (a q
 	@$(BIN)/qutils timings
 
 # The core: slow tests, notebooks and browsers are left to .ci/run (or QUTILS_CORE=0), as the summary says.
-test: $(VENV)/.dev ## run the core tests and the examples in docstrings (12 minutes of CPU time, 6 on 2 cores)
+test: $(VENV)/.dev ## run the core tests and the examples in docstrings (6 minutes on 2 fast cores)
 	@QUTILS_CORE=$${QUTILS_CORE-1} $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 runtimes: $(VENV)/.runtimes ## install every other runtime and tool that can be used (3 GB)

@@ -42,6 +42,8 @@ def test_the_file_computes_what_was_simulated(name, tmp_path):
     ("name", "operator"), [(name, op) for name, ops in REFUSED.items() for op in ops]
 )
 def test_refused_operators_are_named(name, operator, tmp_path):
+    if not RUNTIMES[name].installed:
+        pytest.skip(f"{name} is not installed")
     module, x = Everyday([operator]).eval(), torch.randn(2, *SHAPE)
     with pytest.raises(UnsupportedError) as error:
         export(calibrate(module, x, target=name), tmp_path / "net.tflite", target=name)

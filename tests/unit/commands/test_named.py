@@ -92,7 +92,10 @@ def test_an_onnx_file_of_several_inputs_is_read(texts, quantize):
             ["readers.py:Reader", "net.onnx", "--data", "ids.npz"],
             "missing a required argument: 'mask'",
         ),
-        (["readers.py:Reader", "net.tflite", "--data", "two.npz"], "Use target onnxruntime"),
+        (
+            ["readers.py:Reader", "net.onnx", "--target", "tensorrt", "--data", "two.npz"],
+            "Use target onnxruntime",
+        ),
         (
             ["readers.py:Reader", "--simulate-only", "--data", "two.npz", "--qat-epochs", "1"],
             "need one",
