@@ -163,6 +163,11 @@ def as_named(model: nn.Module, samples: NamedSamples) -> NamedSamples:
     found = dict(samples.tensors)
     for one in file_inputs(model):
         if one.argument in found:
+            if one.dtype.is_floating_point and not found[one.argument].is_floating_point():
+                raise InvalidInputError(
+                    f"The data holds {found[one.argument].dtype} for {one.name!r}, which takes "
+                    "floats. Give them prepared as in training, as float32."
+                )
             found[one.argument] = found[one.argument].to(one.dtype)
     return NamedSamples(found, samples.axes)
 

@@ -95,3 +95,11 @@ def test_what_contradicts_itself_is_refused(words, message, network, quantize):
     result = quantize("float.onnx", *words, "--data", "data.npz")
     assert result.exit_code != 0
     assert message in result.output
+
+
+def test_pixels_as_integers_are_no_floats(network, quantize):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8)).astype(np.uint8)
+    np.savez("pixels.npz", images=pixels)
+    result = quantize("float.onnx", "--simulate-only", "--data", "pixels.npz")
+    assert result.exit_code != 0
+    assert "for 'images', which takes floats. Give them prepared as in training" in result.output
