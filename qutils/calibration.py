@@ -185,8 +185,8 @@ def observe(
         strict: refuse operators without an integer kernel, which otherwise stay in float.
         keep_float: modules that stay in float although there are kernels for them.
         dynamic: axes of any size, as ``{"ids": {1: "sequence"}}``; see ``capture``. Without it,
-            axes of named inputs that differ between batches are open (of a generator, between the
-            first few batches).
+            axes that differ between batches are open: between those of a list, and of named inputs
+            from a generator between the first few.
 
     Raises:
         InvalidInputError: no batches, NaN or Inf in the data, shapes that do not fit, an unknown

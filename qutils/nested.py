@@ -73,16 +73,26 @@ def arguments_of(model: Any, named: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return tensors by flat name as the arguments that ``model.forward`` takes."""
     if isinstance(named, Flat):
         return named.given
-    parameters = inspect.signature(model.forward).parameters
+    parameters = _parameters(model)
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return named
     found = nested(named, parameters)
     return found.given if isinstance(found, Flat) else named
 
 
+def in_order(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments in the order in which ``model.forward`` takes them, others after them."""
+    known = {name: arguments[name] for name in _parameters(model) if name in arguments}
+    return known | dict(arguments)
+
+
 def call_named(model: Any, named: Mapping[str, Any]) -> Any:
     """Return what a model makes of tensors by flat name."""
     return model(**arguments_of(model, named))
+
+
+def _parameters(model: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(model.forward).parameters
 
 
 def rebuilt(batch: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from qutils.errors import InvalidInputError
 from qutils.graph.inputs import BATCH
+from qutils.nested import Flat
 
 #: By input: axis -> its name. ``"batch"`` marks the batch, ``None`` an axis of fixed size.
 Dynamic = Mapping[str, Mapping[int, str | None]]
@@ -110,9 +111,11 @@ def _checked(batch: Mapping[str, Tensor], dynamic: Dynamic) -> dict[str, dict[in
 
 def _spread(batch: Mapping[str, Tensor], dynamic: Dynamic) -> Dynamic:
     """``dynamic`` with what it says of a container said of each tensor inside."""
+    given = batch.given if isinstance(batch, Flat) else batch
     found: dict[str, Mapping[int, str | None]] = {}
     for name, axes in dynamic.items():
-        inside = [] if name in batch else [one for one in batch if one.startswith(f"{name}_")]
+        held = name in given and name not in batch
+        inside = [one for one in batch if one.startswith(f"{name}_")] if held else []
         found |= dict.fromkeys(inside or [name], axes)
     return found
 

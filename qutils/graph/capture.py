@@ -41,7 +41,7 @@ from qutils.graph.wrappers import (
     plain_copy,
     refuse_opaque,
 )
-from qutils.nested import arguments_of, flat, rebuilt
+from qutils.nested import arguments_of, flat, in_order, rebuilt
 
 #: Operators that PyTorch counts as random, and are not where nothing trains.
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
@@ -114,7 +114,7 @@ def capture(model: nn.Module, example: Batch, dynamic: Dynamic | Layout | None =
     check_tensors(model)
     model = _own_copy(model)
     if isinstance(example, Mapping):
-        named = flat(arguments_of(model, named))
+        named = flat(in_order(model, arguments_of(model, named)))
     two = {name: traced_with(x, axes, name) for name, x in named.items()}
     given = rebuilt(named, two)
     if isinstance(example, Mapping):

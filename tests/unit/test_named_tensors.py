@@ -195,7 +195,7 @@ def test_other_runtimes_take_several_tensors_too(target, tmp_path):
     assert tuple(got) == tuple(simulated)
     for key, values in got.items():
         assert sqnr(simulated[key].detach(), torch.from_numpy(values)) > 60
-    with pytest.raises(InvalidInputError, match="takes extra, image, got extra. Give the named"):
+    with pytest.raises(InvalidInputError, match="takes image, extra, got extra. Give the named"):
         runtime.run({"extra": few["extra"].numpy()})
 
 

@@ -152,3 +152,28 @@ def test_tensors_in_order(sim):
     assert torch.equal(sim(given["x"], given["state"])["y"], sim(given)["y"])
     with pytest.raises(q.InvalidInputError, match="got 2 tensors in order"):
         sim(given["x"], given["state"][:1])
+
+
+class Difference(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x, y):
+        return self.first(x) - 3 * self.second(y)
+
+
+def test_tensors_in_order_are_in_the_order_of_forward():
+    torch.manual_seed(0)
+    model, x, y = Difference().eval(), torch.randn(64, 4), torch.randn(64, 4)
+    sim = q.calibrate(model, {"y": y, "x": x})
+    assert sim.captured.signature.names == ("x", "y")
+    assert sqnr_db(model(x, y), sim(x, y)) > 25
+
+
+def test_axes_of_a_container_are_those_of_its_tensors(model):
+    sim = q.calibrate(model, [batch(64)], dynamic={"state": {1: "batch"}})
+    assert [spec.batch_axis for spec in sim.captured.signature.inputs] == [0, 1, 1]
+    named = {"ids_a": torch.zeros(2, 3), "ids_b": torch.zeros(2, 3)}
+    with pytest.raises(q.InvalidInputError, match="dynamic names the input 'ids'"):
+        q.calibrate(Difference().eval(), [named], dynamic={"ids": {1: "words"}})
