@@ -21,6 +21,7 @@ from qutils.graph.products import rewrite_products
 from qutils.graph.scalars import rewrite_scalars
 from qutils.graph.transposed import rewrite_transposed
 
+_ATEN = torch.ops.aten
 #: What only picks or arranges values: ``clip(move(x)) = move(clip(x))``.
 _MOVES = ("max_pool1d", "max_pool2d", "max_pool3d", "flatten", "reshape", "index_select")
 
@@ -65,7 +66,10 @@ def _linear_on_rows(module: GraphModule) -> None:
 
 
 def _restore_flatten(module: GraphModule) -> None:
-    """``view(x, [N, -1])`` with the batch computed at run time becomes ``flatten(x, 1)``."""
+    """Make ``flatten(x, 1)`` of ``view(x, [N, -1])`` with a batch computed at run time.
+
+    One number a sample, ``[N]``, gets an axis.
+    """
     graph = module.graph
     for node in list(graph.nodes):
         if op_name(node) not in ("view", "reshape", "_unsafe_view") or not is_float(node):
@@ -77,7 +81,9 @@ def _restore_flatten(module: GraphModule) -> None:
         if not statically_known_true(source.meta["val"].shape[0] == node.meta["val"].shape[0]):
             continue
         with graph.inserting_before(node):
-            flat = graph.call_function(torch.ops.aten.flatten.using_ints, (source, 1))
+            one = source.meta["val"].ndim == 1
+            operator = _ATEN.unsqueeze.default if one else _ATEN.flatten.using_ints
+            flat = graph.call_function(operator, (source, 1))
         flat.meta = dict(node.meta)
         node.replace_all_uses_with(flat)
         graph.erase_node(node)

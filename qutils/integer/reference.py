@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from qutils.graph.nodes import attribute, is_float, op_name, outputs_of
 from qutils.graph.ops import Kernel
 from qutils.graph.pair_sums import Instructions
 from qutils.graph.signature import Batch
-from qutils.integer.kernels import BIASED, KERNELS, taken_in
+from qutils.integer.kernels import BIASED, taken_in
 from qutils.integer.saturating import kernels_on
 from qutils.simulate import SimulatedModel
 
@@ -31,7 +31,7 @@ class IntegerReference:
     """Runs a simulated model's reference Q/DQ graph in exact integer arithmetic.
 
     Between ``dequantize -> operator -> quantize`` nothing is computed in real numbers: the operator
-    and the pair behind it are one integer kernel of ``KERNELS``, and what passes values on (pooling
+    and the pair behind it are one integer kernel of the target, and what passes values on (pooling
     by maximum, padding, reshape) moves integers. Operators without such a kernel are looked up in
     tables or computed in float, as runtimes do: ``float_nodes`` names them.
 
@@ -61,10 +61,10 @@ class IntegerReference:
                 "one with q.calibrate(model, batches)"
             )
         self.captured, self.target = sim.captured, sim.target
-        computing = kernels_on(instructions, sim.target.name)
-        self.kernels = computing if kernels is None else kernels
+        computing = kernels_on(instructions, sim.target.name) if kernels is None else kernels
+        self.kernels = {op: k for op, k in computing.items() if op in sim.target.operators}
         self.module = convert(sim)
-        self.float_nodes = tuple(_in_float(self.module, sim.target))
+        self.float_nodes = tuple(_in_float(self.module, self.kernels, sim.target))
 
     def __call__(self, x: Batch) -> Any:
         """The network's outputs, float32 as a runtime hands them out: a tensor, or several by name.
@@ -174,7 +174,7 @@ class _Integers(Interpreter):
                 self.watch(source, args[0], value.grid)
             taken = self.given.get(source)
             return value if taken is None else Quantized(taken, value.grid)
-        if op in KERNELS and _all_quantized(args[:2] if op in BIASED else args):
+        if op in self.kernels and _all_quantized(args[:2] if op in BIASED else args):
             return self.kernels[op](*args, **kwargs)
         if op == "add" and any(isinstance(addend, Unrounded) for addend in args):
             return taken_in(*args)
@@ -229,9 +229,9 @@ def _plain(value: Any) -> Any:
     return value.value() if isinstance(value, Quantized | Unrounded) else value
 
 
-def _in_float(module: GraphModule, target: Target) -> Iterator[str]:
+def _in_float(module: GraphModule, kernels: Collection[str], target: Target) -> Iterator[str]:
     """Nodes that compute tensors, by neither an integer kernel nor by moving integers."""
-    known = {*KERNELS, *target.pass_through}
+    known = {*kernels, *target.pass_through}
     if target.bias == "float":  # what follows the scaled accumulator is of the same kernel
         known.update(target.fused)
     for node in module.graph.nodes:

@@ -17,6 +17,7 @@ from torch.fx import GraphModule, Node
 
 from qutils.backends.litert.spelled_out import spell_out
 from qutils.backends.litert.tflite import Grid
+from qutils.backends.litert.tflite_functions import FUNCTIONS
 from qutils.backends.litert.tflite_layers import LAYERS, Emit
 from qutils.backends.litert.tflite_moves import MOVES
 from qutils.backends.litert.tflite_picks import RESAMPLES
@@ -26,14 +27,17 @@ from qutils.backends.shared.forms import flatten_volumes
 from qutils.convert import convert
 from qutils.files import atomic_path
 from qutils.graph.nodes import argument, is_float, made_by, op_name, outputs_of
-from qutils.graph.ops import clip_range
+from qutils.graph.ops import OPS, clip_range
 from qutils.graph.signature import Signature
 from qutils.simulate import SimulatedModel
 
-EMITTERS: dict[str, Emit] = {**LAYERS, **MOVES}
+EMITTERS: dict[str, Emit] = {**LAYERS, **FUNCTIONS, **MOVES}
+#: Written in integers alone; in float they are spelled out.
+_IN_INTEGERS = ("hardsigmoid",)
 #: Results of these kernels have one grid only.
 _FIXED = {
     "sigmoid": Grid((1 / 256,), -128),
+    "tanh": Grid((1 / 128,), 0),
     "softmax": Grid((1 / 256,), -128),
     "log_softmax": Grid((16 / 256,), 127),
 }
@@ -58,11 +62,19 @@ def export_litert(sim: SimulatedModel, path: Path) -> Path:
     signature.require_floats()
     module = convert(sim)
     flatten_volumes(module)
-    made = spell_out(module, {*EMITTERS, *REAL_LAYERS, *RESAMPLES})
+    made = spell_out(module, lambda node: _is_known(node, sim.placement.float_nodes))
     data = to_tflite(module, signature, {*sim.placement.float_nodes, *made})
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(data)
     return Path(path)
+
+
+def _is_known(node: Node, in_float: Collection[str]) -> bool:
+    """Return True if an operator is written as it is, with these arguments."""
+    op = op_name(node)
+    if node.name in in_float and op in FUNCTIONS:
+        return op not in _IN_INTEGERS and OPS[op].holds(node)
+    return op in {*EMITTERS, *REAL_LAYERS, *RESAMPLES}
 
 
 def to_tflite(module: GraphModule, signature: Signature, in_float: Collection[str] = ()) -> bytes:

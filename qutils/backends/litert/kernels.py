@@ -10,12 +10,18 @@ from qutils.graph.pair_sums import PairSums
 TARGET = replace(
     COMMON,
     name="litert",
-    operators=(*USUAL, *PRODUCTS, "softmax", "log_softmax"),
+    operators=(
+        *(*USUAL, *PRODUCTS, "softmax", "log_softmax", "sub", "maximum", "minimum"),
+        *("tanh", "gelu", "elu", "hardswish", "hardsigmoid", "prelu", "abs"),
+        *("mean", "sum", "amax", "amin"),
+    ),
     quantize_output=True,
     float_output=(),
     float_endings=(),
-    fixed_ranges={  # scale 1/256, and 16/256, say the kernels
+    fixed_ranges={  # scales 1/256, 16/256 and 1/128, say the kernels
         "sigmoid": (0, 255 / 256),
+        "tanh": (-1, 127 / 128),
+        "hardsigmoid": (0, 1),  # the ends of the integers bound it
         "softmax": (0, 255 / 256),
         "log_softmax": (-255 / 16, 0),
     },

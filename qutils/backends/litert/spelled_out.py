@@ -7,7 +7,7 @@ and reshapes, none of which mentions the size of the batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -162,15 +162,15 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def spell_out(module: GraphModule, known: Collection[str]) -> set[str]:
-    """Replace operators that are not ``known`` by simpler ones, in place; return the new nodes.
+def spell_out(module: GraphModule, is_known: Callable[[Node], bool]) -> set[str]:
+    """Replace operators that are not known by simpler ones, in place; return the new nodes.
 
     Operators and arguments that no function of this file describes stay as they are.
     """
     made: set[str] = set()
     for node in list(module.graph.nodes):
         function = _FUNCTIONS.get(op_name(node))
-        if function is None or op_name(node) in known:
+        if function is None or is_known(node):
             continue
         try:
             traced = _traced(node, function)

@@ -23,6 +23,7 @@ _KINDS = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"}
 
 #: Versions of the operators that take int8; the others are 1.
 _VERSIONS = {
+    "ABS": 2,
     "ADD": 2,
     "BATCH_MATMUL": 2,
     "CONCATENATION": 2,
@@ -31,21 +32,29 @@ _VERSIONS = {
     "DEQUANTIZE": 2,
     "FULLY_CONNECTED": 4,
     "GATHER": 2,
+    "GELU": 2,
     "LEAKY_RELU": 2,
     "LOGISTIC": 2,
     "LOG_SOFTMAX": 2,
+    "MAXIMUM": 2,
     "MAX_POOL_2D": 2,
     "MEAN": 2,
+    "MINIMUM": 2,
     "MIRROR_PAD": 2,
     "MUL": 2,
     "PAD": 2,
     "PADV2": 2,
     "QUANTIZE": 2,
+    "REDUCE_MAX": 2,
+    "REDUCE_MIN": 2,
     "RELU": 2,
     "RELU6": 2,
     "RESIZE_NEAREST_NEIGHBOR": 3,
     "SOFTMAX": 2,
     "STRIDED_SLICE": 2,
+    "SUB": 2,
+    "SUM": 2,
+    "TANH": 2,
     "TRANSPOSE": 2,
 }
 _TRANSPOSE_6D = 6  # version of TRANSPOSE that takes six axes

@@ -202,25 +202,36 @@ def two_operands(w: Writer, node: Node, grid: Grid | None) -> Value:
     if node.kwargs.get("alpha", 1) != 1 or node.kwargs.get("rounding_mode"):
         raise unsupported(node, f"not with {dict(node.kwargs)}")
     code = op_name(node).upper()
-    both = code in ("MAXIMUM", "MINIMUM")
+    both = code in ("MAXIMUM", "MINIMUM")  # of one scale, which is the result's
     options = "MaximumMinimumOptions" if both else f"{code.capitalize()}Options"
     shape = w.shapes[node.name]
     computed = [w.read(a) for a in node.args[:2] if w.stored(a) is None]
     last = any(value.last for value in computed)
-    inputs = [_operand(w, a, len(shape), last) for a in node.args[:2]]
+    inputs = [_operand(w, a, len(shape), last, grid if both else None) for a in node.args[:2]]
     return w.emit(code, inputs, shape, grid, options, last=last)
 
 
-def _operand(w: Writer, node: Any, rank: int, last: bool) -> int:
+def _operand(w: Writer, node: Any, rank: int, last: bool, grid: Grid | None) -> int:
+    """Return the tensor of an operand, on a grid if one is given."""
     stored = w.stored(node)
     if stored is None:
         value = w.read(node)
+        value = value if grid is None else w.requantized(value, grid)
         if len(value.shape) != rank:
             value = w.arranged(value, last=False)
             value = w.reshaped(value, (1,) * (rank - len(value.shape)) + value.shape, growing=None)
         return w.arranged(value, last).tensor
-    integers = stored.values.reshape((1,) * (rank - stored.values.ndim) + stored.values.shape)
-    return w.flat.constant(np.moveaxis(integers, 1, -1) if last else integers, stored.grid)
+    stored = stored if grid is None else _on(stored, grid)
+    values = stored.values.reshape((1,) * (rank - stored.values.ndim) + stored.values.shape)
+    return w.flat.constant(np.moveaxis(values, 1, -1) if last else values, stored.grid)
+
+
+def _on(stored: Stored, grid: Grid) -> Stored:
+    """Return stored integers of one scale on another grid, rounded half to even."""
+    assert stored.grid is not None
+    centered = stored.values.astype(np.int32) - stored.grid.zero_point
+    steps = np.rint(np.float32(stored.grid.scale[0]) * centered / np.float32(grid.scale[0]))
+    return Stored(np.clip(steps + grid.zero_point, -128, 127).astype(np.int8), grid)
 
 
 def concatenate(w: Writer, node: Node, grid: Grid | None) -> Value:
@@ -283,6 +294,9 @@ LAYERS: dict[str, Emit] = {
     "mm": matmul,
     "add": two_operands,
     "mul": two_operands,
+    "sub": two_operands,
+    "maximum": two_operands,
+    "minimum": two_operands,
     "cat": concatenate,
     "adaptive_avg_pool2d": global_average,
     "avg_pool1d": average_pool,

@@ -8,6 +8,7 @@ from torch.fx import Node
 
 from qutils.exact.values import Grid, Quantized, Unrounded
 from qutils.graph.nodes import float_inputs
+from qutils.graph.ops.rounding import of_value
 from qutils.graph.ops.spec import OpSpec
 
 
@@ -27,6 +28,21 @@ def add(a: Quantized, b: Quantized) -> Unrounded:
         return torch.round(y).clamp(grid.qmin, grid.qmax).to(torch.int32)
 
     return Unrounded(rounded, lambda: a.value() + b.value())
+
+
+def subtract(a: Quantized, b: Quantized) -> Unrounded:
+    """``qy = round((sa (qa - za) - sb (qb - zb)) / sy) + zy``."""
+    return of_value(a.value() - b.value())
+
+
+def greater(a: Quantized, b: Quantized) -> Unrounded:
+    """``qy = max(a, b)`` of both operands rounded to the grid of the result."""
+    return of_value(torch.maximum(a.value(), b.value()))
+
+
+def smaller(a: Quantized, b: Quantized) -> Unrounded:
+    """``qy = min(a, b)`` of both operands rounded to the grid of the result."""
+    return of_value(torch.minimum(a.value(), b.value()))
 
 
 def multiply(a: Quantized, b: Quantized) -> Unrounded:
@@ -58,4 +74,7 @@ def _of_two(node: Node) -> bool:
 RECORDS = (
     OpSpec("add", "requantized", _of_two, add, rank=40),
     OpSpec("mul", "requantized", _of_two, multiply, rank=41),
+    OpSpec("sub", "requantized", _of_two, subtract, rank=42),
+    OpSpec("maximum", "requantized", _of_two, greater, rank=43),
+    OpSpec("minimum", "requantized", _of_two, smaller, rank=44),
 )

@@ -1,0 +1,92 @@
+"""Functions of one value and reductions as LiteRT's int8 kernels: equal to the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qutils.calibration import calibrate
+from qutils.export import export
+from qutils.integer import IntegerReference
+from qutils.runtimes import load
+from tests.unit.backends.litert.test_litert_float import computing
+
+pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
+
+SLOPES = torch.tensor([0.2, -0.1, 0.5, 0.05])
+#: axes in space of ``[N, 4, ...]`` -> operators.
+FUNCTIONS: dict[int, dict[str, Callable[[Tensor], Tensor]]] = {
+    0: {"hardsigmoid": F.hardsigmoid, "prelu": lambda x: F.prelu(x, SLOPES), "gelu": F.gelu},
+    1: {
+        "hardsigmoid": F.hardsigmoid,
+        "prelu": lambda x: F.prelu(x, SLOPES),
+        "mean": lambda x: x.mean(2),
+        "sum of channels": lambda x: x.sum(1),
+        "amin": lambda x: x.amin(-1, keepdim=True),
+    },
+    2: {
+        "tanh": torch.tanh,
+        "gelu, tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "elu": F.elu,
+        "hardswish": F.hardswish,
+        "hardsigmoid": F.hardsigmoid,
+        "prelu, one slope": lambda x: F.prelu(x, SLOPES[:1]),
+        "abs": torch.abs,
+        "sub": lambda x: x - x.flip(2),
+        "maximum": lambda x: torch.maximum(x, x.flip(3)),
+        "minimum of a constant": lambda x: torch.minimum(x, SLOPES.reshape(4, 1, 1)),
+        "mean of rows": lambda x: x.mean(2),
+        "mean of rows, kept": lambda x: x.mean(2, keepdim=True),
+        "mean of channels": lambda x: x.mean(1),
+        "mean of all": lambda x: x.mean((1, 2, 3)),
+        "sum of columns": lambda x: x.sum(3),
+        "amax of both": lambda x: x.amax((2, 3)),
+    },
+    3: {"hardsigmoid": F.hardsigmoid, "amax": lambda x: x.amax((2, 4))},
+}
+
+
+class Net(nn.Module):
+    """A layer, and each function on a result of so many axes; their outputs in one row."""
+
+    def __init__(self, axes: int) -> None:
+        super().__init__()
+        self.axes = axes
+        self.layer = (
+            nn.Linear(6, 4) if axes == 0 else (nn.Conv1d if axes == 1 else nn.Conv2d)(3, 4, 1)
+        )
+        self.shape = {0: (6,), 1: (3, 10)}.get(axes, (3, 4, 6))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        y = 4 * self.layer(x)
+        y = y.unflatten(3, (2, 3)) if self.axes == 3 else y
+        return {name: f(y).reshape(y.shape[0], -1) for name, f in FUNCTIONS[self.axes].items()}
+
+
+@pytest.mark.parametrize("axes", FUNCTIONS)
+@torch.no_grad()
+def test_functions_compute_in_integers(axes, tmp_path):
+    torch.manual_seed(0)
+    module = Net(axes).eval()
+    x = torch.randn(16, *module.shape)
+    sim = calibrate(module, x, target="litert")
+    assert sim.coverage.in_float == ()
+    runtime = load(export(sim, tmp_path / "net.tflite"), "litert")
+    assert computing(runtime.kernels(), "float32") == set()
+    wanted, got = IntegerReference(sim)(x), runtime.run(x.numpy())
+    assert wanted.keys() == got.keys() == FUNCTIONS[axes].keys()
+    far = {name: _steps(torch.from_numpy(got[name]), y) for name, y in wanted.items()}
+    # a value halfway between two integers is rounded up by one and to even by the other
+    assert {name: steps.max() for name, steps in far.items() if steps.max() > 1.01} == {}
+    shares = {name: float((steps > 0.5).float().mean()) for name, steps in far.items()}
+    assert {name: share for name, share in shares.items() if share > 0.05} == {}
+
+
+def _steps(got: Tensor, wanted: Tensor) -> Tensor:
+    """Return how far values are apart, in steps of the wanted ones' scale."""
+    between = wanted.unique().diff()
+    return (got - wanted).abs() / between[between > 1e-6].min()
