@@ -19,6 +19,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from qutils.backends.shared.onnx_passes import simplify
 from qutils.backends.shared.rnn import rnn_translation
 from qutils.errors import UnsupportedError
 from qutils.graph.inputs import TensorSpec
@@ -93,7 +94,7 @@ def _directly(program: ExportedProgram, signature: Signature) -> ModelProto:
     _fx_passes.insert_type_promotion_nodes(program.graph_module)
     program._graph_module = _fx_passes.remove_assertion_nodes(program.graph_module)
     translated = _core._exported_program_to_onnx_program(program, registry=_registry())
-    translated.optimize()
+    simplify(translated.model)
     _name_ends(translated.model.graph, signature)
     return translated.model_proto
 
