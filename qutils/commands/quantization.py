@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from qutils import bench, checkpoint, runtimes, zoo
 from qutils.analysis import verify
+from qutils.analysis.delivery import Delivery
+from qutils.analysis.verify import diagnosed
 from qutils.calibration import observe
 from qutils.commands import summary
 from qutils.commands.ends import keep_names
@@ -35,7 +37,7 @@ from qutils.files import atomic_path
 from qutils.graph.axes import Dynamic
 from qutils.graph.capture import check_tensors
 from qutils.graph.lookups import failed_lookup
-from qutils.graph.signature import named_outputs
+from qutils.graph.signature import Batch, named_outputs
 from qutils.graph.wrappers import check_arguments
 from qutils.nested import arguments_of
 from qutils.ptq import METHODS
@@ -283,14 +285,47 @@ def _exported(
         models = _models(model, sim) | {summary.INTEGER: runtime.run}
         scores = summary.score(models, material.test)
         lines = summary.score_lines(scores, request.recipe.label, request.target)
-        if isinstance(x := material.calibration[:_VERIFIED], Tensor | NamedSamples):
-            few = x.tensors if isinstance(x, NamedSamples) else x
-            lines.append(str(verify(sim, runtime, few, request.target)))
+        lines.append(_verified(sim, runtime, material, scores, request))
         lines += _sizes(sim, Path(folder) / "float.onnx", file)
         executed = runtime.kernels().most_common()
         keep_names(file, model, sim)
     lines.append(f"executes: {', '.join(f'{count} {op}' for op, count in executed)}")
     return [*lines, f"Wrote {request.out}", *summary.run_lines(request.out, request.target)]
+
+
+def _verified(
+    sim: SimulatedModel,
+    runtime: runtimes.Runtime,
+    material: Material,
+    scores: summary.Scores,
+    request: Request,
+) -> str:
+    """Say whether the file computes what was simulated, in the words of ``qutils.export``.
+
+    It does only if calibration data and the inputs that were scored both say so.
+    """
+    assert request.out is not None
+    found = verify(sim, runtime, _few(material.calibration), request.target)
+    scored = (
+        replace(
+            found,
+            samples=scores.n,
+            quantization_db=simulated.sqnr_db,
+            file_db=file.sqnr_db,
+            output=output,
+        )
+        for output, (simulated, file) in summary.fidelities(scores).items()
+    )
+    least = min(scored, key=lambda one: one.margin_db, default=found)
+    if found.passed and not least.passed:
+        found = diagnosed(least, sim, runtime, _few(material.test.x))
+    return str(found) if found.passed else f"Warning: {Delivery(request.out, found).warning}"
+
+
+def _few(x: Tensor | zoo.Photographs | NamedSamples) -> Batch:
+    """The first inputs, as a network takes them."""
+    few = x[:_VERIFIED]
+    return few.tensors if isinstance(few, NamedSamples) else few
 
 
 def _sizes(sim: SimulatedModel, before: Path, after: Path) -> list[str]:

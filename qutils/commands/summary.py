@@ -155,6 +155,19 @@ def score_lines(scores: Scores, label: str, runtime: str) -> list[str]:
     return lines
 
 
+def fidelities(scores: Scores) -> dict[str, tuple[Fidelity, Fidelity]]:
+    """Return, by output, the simulation beside the float network and the file beside it.
+
+    The only output goes by an empty name; there is nothing without inputs to score.
+    """
+    wanted, delivered = (FLOAT, SIMULATED), (SIMULATED, INTEGER)
+    return {
+        output: (each.pairs[wanted], each.pairs[delivered])
+        for output, each in (scores.parts or {"": scores}).items()
+        if wanted in each.pairs and delivered in each.pairs
+    }
+
+
 def _warnings(scores: Scores) -> list[str]:
     """Say of which outputs rounding leaves little."""
     low = [
