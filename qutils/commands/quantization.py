@@ -23,6 +23,7 @@ from qutils.commands.material import Material, read_material
 from qutils.commands.models import (
     argument_names,
     as_named,
+    check_name,
     class_names,
     import_line,
     is_onnx,
@@ -73,6 +74,7 @@ def quantize(request: Request) -> list[str]:
         request.dynamic_axes,
         request.fixed,
     )
+    check_name(model, material.name, _data(request))
     dynamic = _dynamic(model, material, request)
     material = _fitted(model, _renamed(model, material), request)
     kept = observe(
