@@ -67,9 +67,9 @@ def _line(alike: Sequence[Breach]) -> str:
 def command(ctx: click.Context, file: Path, target: str) -> None:
     """Check the ONNX file FILE, whoever made it, against what TensorRT asks of quantized files.
 
-    The rules are TensorRT's alone: what its parser refuses or computes otherwise. Other runtimes
-    take any Q/DQ file, and run in float what they have no integer kernel for: `qutils explain FILE`
-    shows that for ONNX Runtime.
+    The rules are TensorRT's alone: what its parser refuses or computes otherwise. ONNX Runtime and
+    OpenVINO run in float what they have no integer kernel for, which `qutils explain FILE` shows
+    for ONNX Runtime.
 
     Each kind of breach is told once, with its rule, how many nodes break it, the first three of
     them, and the fix; the exit code is 1 if there is any. Nothing is run, and neither a GPU nor the
