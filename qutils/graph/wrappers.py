@@ -111,7 +111,8 @@ def _misfit(
 ) -> InvalidInputError:
     """The error for names that ``forward`` does not take: names what is too many or missing."""
     parameters = signature.parameters
-    forward = f"{type(model).__name__}.forward({', '.join(map(str, parameters.values()))})"
+    plain = ", ".join(str(one.replace(annotation=one.empty)) for one in parameters.values())
+    forward = f"{type(model).__name__}.forward({plain})"
     given, kinds = list(named), {one.kind for one in parameters.values()}
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return InvalidInputError(
