@@ -181,8 +181,9 @@ def normal_batch(
     chosen = [axis for axis in sizes or inner if isinstance(axis, int)]
     if len(chosen) != len(inner):
         raise InvalidInputError(
-            f"input {list(runtime.input_shape)} leaves axes open: give the sizes of all "
-            f"{len(inner)} behind the batch, like {'x'.join(str(64) for _ in inner)}"
+            f"input {list(runtime.input_shape)} leaves axes open: give an array, or the sizes of "
+            f"all {len(inner)} behind the batch (qutils explain --sizes "
+            f"{'x'.join(str(64) for _ in inner)})"
         )
     batch = np.random.default_rng(0).standard_normal([size, *chosen])
     return check_batch(batch.astype(runtime.dtype), runtime.input_shape, runtime.dtype)
@@ -229,6 +230,16 @@ def _no_collection() -> Iterator[None]:
 
 def _summary(times: Milliseconds, batch: Arrays, candidate: Candidate) -> Latency:
     q25, median, q75 = np.percentile(times, [25, 50, 75])
+    return Latency(
+        float(median), float(q75 - q25), times.size, samples_of(batch), candidate.threads
+    )
+
+
+def samples_of(batch: Arrays) -> int:
+    """Return the number of samples of a batch, along the first axis; 1 if no array has one.
+
+    >>> samples_of({"rate": np.array(16000), "x": np.zeros((4, 3))})
+    4
+    """
     several = batch.values() if isinstance(batch, Mapping) else [batch]
-    samples = next((len(x) for x in several if x.ndim), 1)
-    return Latency(float(median), float(q75 - q25), times.size, samples, candidate.threads)
+    return next((len(x) for x in several if x.ndim), 1)

@@ -21,7 +21,8 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from qutils.backends.onnxruntime.runtime import session_options_of
 from qutils.backends.shared.onnx_file import read_onnx
-from qutils.backends.shared.runtime import RuntimeOptions
+from qutils.backends.shared.runtime import Arrays, RuntimeOptions
+from qutils.bench.latency import samples_of
 
 Kind = Literal["integer", "float", "conversion", "other"]
 #: Operators that change the form of values, not the values.
@@ -142,9 +143,9 @@ def named(path: Path) -> ModelProto:
 
 
 def profile(
-    model: ModelProto, batch: NDArray[Any], options: RuntimeOptions, *, runs: int = 30
+    model: ModelProto, batch: Arrays, options: RuntimeOptions, *, runs: int = 30
 ) -> Profile:
-    """Run a model under ONNX Runtime's profiler.
+    """Run a model under ONNX Runtime's profiler, on an array, or on arrays by name.
 
     The profiler itself takes time at each operator: compare its times with each other; what a
     whole run takes is measured without it.
@@ -158,15 +159,15 @@ def profile(
         session = ort.InferenceSession(
             model.SerializeToString(), session_options, providers=["CPUExecutionProvider"]
         )
-        feed = {session.get_inputs()[0].name: batch}
+        feed = batch if isinstance(batch, Mapping) else {session.get_inputs()[0].name: batch}
         for _ in range(runs + _WARMUP):
-            session.run(None, feed)
+            session.run(None, dict(feed))
         events = json.loads(Path(session.end_profiling()).read_text())
         optimized = onnx.load(str(saved))
     return Profile(
         _executed(optimized, events, _Origins(model)),
         runs=runs,
-        batch=len(batch),
+        batch=samples_of(batch),
         threads=options.threads,
     )
 

@@ -280,8 +280,8 @@ def test_inputs_of_every_kind(tmp_path, shape, kind, given, batch):
 @pytest.mark.parametrize(
     ("shape", "given", "message"),
     [
-        (["n", 3, "h", "w"], {}, "leaves axes open: give the sizes of all 3 .* like 64x64x64"),
-        (["n", 3, "h", "w"], {"sizes": (9, 7)}, "give the sizes of all 3"),
+        (["n", 3, "h", "w"], {}, "give an array, or the sizes of all 3 .* --sizes 64x64x64"),
+        (["n", 3, "h", "w"], {"sizes": (9, 7)}, "the sizes of all 3"),
         (["n", 3, 8, 8], {"sizes": (3, 9, 9)}, r"expects \[n, 3, 8, 8\]"),
         ([4, 3, 8, 8], {"batch": 1}, "its batch size is fixed, give 4"),
     ],
