@@ -6,7 +6,7 @@ import gc
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,6 +139,35 @@ def compare(
         ratios={name: paired_ratio(times[name], times[reference]) for name in candidates},
         times=times,
     )
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call as a candidate: it has its batch, and what it states of threads does not matter."""
+
+    call: Callable[[], object]
+    threads: int = 1
+
+    def run(self, batch: object) -> object:
+        return self.call()
+
+
+def in_turns(
+    calls: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int = 100,
+    warmup: int = 10,
+    warm: int = WARM,
+) -> dict[str, Milliseconds]:
+    """Return the milliseconds of calls timed in turns, ``[repeats]`` each, paired by round.
+
+    As ``compare``, for calls that differ in their batches or threads.
+
+    Raises:
+        InvalidInputError: repeats below 5, warmup below 1.
+    """
+    candidates = {name: _Call(call) for name, call in calls.items()}
+    return _interleaved(candidates, {}, repeats, warmup, warm)
 
 
 def paired_ratio(times: Milliseconds, baseline: Milliseconds) -> Ratio:

@@ -8,7 +8,7 @@ import re
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from qutils.backends.onnxruntime.runtime import session_options_of
 from qutils.backends.shared.onnx_file import read_onnx
 from qutils.backends.shared.runtime import Arrays, RuntimeOptions
-from qutils.bench.latency import samples_of
+from qutils.bench.latency import Ratio, paired_ratio, samples_of
 
 Kind = Literal["integer", "float", "conversion", "other"]
 #: Operators that change the form of values, not the values.
@@ -85,6 +85,13 @@ class Executed:
         """Interquartile range of the durations [ms]; 0 if there are none."""
         return _iqr(np.array(self.durations))
 
+    @property
+    def least_ms(self) -> float:
+        """Lower end of the 95 % interval of the median [ms]; the median without durations."""
+        if not self.durations:
+            return self.milliseconds
+        return paired_ratio(np.array(self.durations), np.ones(len(self.durations))).low
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -115,6 +122,18 @@ class Profile:
             if one.durations and (op is None or (one.op, one.kind) == (op, kind))
         ]
         return _iqr(np.sum(chosen, axis=0)) if chosen else 0.0
+
+    def part(self, operators: Sequence[Executed]) -> Ratio:
+        """Share of the operators' time that these take, 0..1, paired by run; 0 if none are timed.
+
+        Operators of the same runs are slowed down alike, so that shares spread less than times.
+        """
+        timed = [one.durations for one in operators if one.durations]
+        every = [one.durations for one in self.executed if one.durations]
+        if not timed or not every:
+            return Ratio(0.0, 0.0, 0.0)
+        total = np.maximum(np.sum(every, axis=0), np.finfo(float).tiny)
+        return paired_ratio(np.sum(timed, axis=0), total)
 
     def share(self, kind: Kind) -> float:
         """Percent of the operators' time that one kind takes."""

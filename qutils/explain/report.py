@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from qutils import bench
 from qutils.backends.onnxruntime.runtime import OnnxRuntime
@@ -12,7 +15,7 @@ from qutils.backends.shared.cpu import saturates
 from qutils.backends.shared.overflow import overflowing
 from qutils.backends.shared.qdq_graph import integer_operators
 from qutils.backends.shared.runtime import Arrays, RuntimeOptions
-from qutils.bench.latency import samples_of
+from qutils.bench.latency import in_turns, paired_ratio, samples_of
 from qutils.cores import core_count
 from qutils.errors import InvalidInputError, QutilsError, UnsupportedError
 from qutils.explain.busy import Load, load_of, share_of_core
@@ -24,6 +27,7 @@ from qutils.explain.samples import batch_for, repeated, same_network, shapes_of
 
 BATCHED = 8
 _REPEATS = 50
+_ROUNDS = 30  # of a variant, whose batch may be eight times as large
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Variant:
 
     name: str
     milliseconds: float  # a sample
-    ratio: float  # to the file as asked for, of the time a sample takes
+    ratio: bench.Ratio  # to the file as asked for, of the time a sample takes
     iqr_ms: float = 0.0  # of a sample
 
 
@@ -96,21 +100,28 @@ def explain(
     _try(runtime, array)
     model = named(Path(path))
     quantized = bool(integer_operators(model))
+    cores = [share_of_core()]  # beside everything that is timed
     measured = profile(model, array, options, runs=runs)
-    floats, ratio, idle = None, None, share_of_core()
+    cores.append(share_of_core())
+    floats, ratio = None, None
     if before is not None:
         floats, ratio = _beside(before, runtime, array, options, runs)
     latency = bench.latency(runtime, array, repeats=_REPEATS)
+    cores.append(share_of_core())
+    variants = _variants(runtime, array)
+    cores.append(share_of_core())
+    roofline = measure(options)
+    cores.append(share_of_core())
     return Explanation(
         path=Path(path),
         latency=latency,
-        load=load_of((idle, share_of_core()), latency),
+        load=load_of(tuple(cores), latency),
         overflowing=tuple(overflowing(weighted_layers(model))),
         profile=measured,
-        roofline=measure(options),
+        roofline=roofline,
         float_ops=float_ops(model, measured),
         offers=offers(),
-        variants=_variants(runtime, array),
+        variants=variants,
         quantized=quantized,
         floats=floats,
         ratio=ratio,
@@ -180,10 +191,16 @@ def _timed(
     batch: Arrays,
     variants: Mapping[str, tuple[OnnxRuntime, Arrays]],
 ) -> list[Variant]:
+    """Each variant and the file as asked for, in turns."""
     found = []
     for name, (other, array) in variants.items():
-        here = bench.latency(runtime, batch, repeats=_REPEATS).median_ms / samples_of(batch)
-        latency = bench.latency(other, array, repeats=_REPEATS)
-        there, iqr = (ms / samples_of(array) for ms in (latency.median_ms, latency.iqr_ms))
-        found.append(Variant(name, there, there / here, iqr))
+        times = in_turns(
+            {"here": partial(runtime.run, batch), "there": partial(other.run, array)},
+            repeats=_ROUNDS,
+            warm=1,
+        )
+        here, there = times["here"] / samples_of(batch), times["there"] / samples_of(array)
+        q25, median, q75 = np.percentile(there, [25, 50, 75])
+        ratio = paired_ratio(there, here)
+        found.append(Variant(name, float(median), ratio, float(q75 - q25)))
     return found
