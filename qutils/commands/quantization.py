@@ -15,6 +15,7 @@ from qutils import bench, checkpoint, runtimes, zoo
 from qutils.analysis import verify
 from qutils.analysis.delivery import Delivery
 from qutils.analysis.verify import diagnosed
+from qutils.bench.size import SIZED
 from qutils.calibration import observe
 from qutils.commands import summary
 from qutils.commands.ends import keep_names
@@ -332,13 +333,16 @@ def _few(x: Tensor | zoo.Photographs | NamedSamples) -> Batch:
 
 def _sizes(sim: SimulatedModel, before: Path, after: Path) -> list[str]:
     """Bytes of both files; of their weights too where the format tells them apart."""
+    weights = summary.weight_lines(bench.size_of(after)) if after.suffix in SIZED else []
     try:
         export_float(sim.captured.module, sim.captured.signature, before)
     except UnsupportedError:  # another format may hold what ONNX has no operators for
-        return [f"file: INT8 ({after.suffix}) {after.stat().st_size:,} bytes; no FP32 in ONNX"]
+        found = f"file: INT8 ({after.suffix}) {after.stat().st_size:,} bytes; no FP32 in ONNX"
+        return [found, *weights]
     if after.suffix == before.suffix:
         return summary.size_lines(bench.size_of(before), bench.size_of(after))
-    return [summary.file_line(before.stat().st_size, after.stat().st_size, (before, after))]
+    sizes = before.stat().st_size, after.stat().st_size
+    return [summary.file_line(*sizes, (before, after)), *weights]
 
 
 def _exported_for_elsewhere(

@@ -96,6 +96,13 @@ def test_inputs_that_were_scored_count_too(quantize, spoiled, monkeypatch):
     assert f"file and simulation: {db} dB on 8 samples (onnxruntime)" in result.stdout
 
 
+@pytest.mark.skipif(not RUNTIMES["litert"].installed, reason="extra litert")
+def test_the_weights_of_a_file_for_litert_are_counted(quantize):
+    result = quantize("nets.py:tiny", "net.tflite", "--data", "data.npz")
+    assert result.exit_code == 0, result.output
+    assert "weights: FP32 192 bytes, INT8 48 bytes (0.250)" in result.stdout
+
+
 def test_method_refines_and_the_head_line_says_so(quantize):
     words = ("nets.py:tiny", "--data", "data.npz", "--weight-bits", 2, "--simulate-only")
     plain, refined = (
