@@ -15,7 +15,7 @@ from qutils.analysis import Verification
 from qutils.backends.shared.onnx_file import read_onnx
 from qutils.backends.shared.overflow import overflowing
 from qutils.backends.tensorrt import rules as tensorrt_rules
-from qutils.commands import quantization, request
+from qutils.commands import exporting, request
 from qutils.commands.material import read_material
 from qutils.commands.models import read_model
 from qutils.errors import DataError, UnsupportedError
@@ -67,7 +67,7 @@ def spoiled(monkeypatch):
         onnx.save(model, written)
         return written
 
-    monkeypatch.setattr(quantization, "export", export)
+    monkeypatch.setattr(exporting, "export", export)
 
 
 def test_a_file_that_differs_is_not_said_to_compute_what_was_simulated(quantize, spoiled):
@@ -87,7 +87,7 @@ def test_inputs_that_were_scored_count_too(quantize, spoiled, monkeypatch):
     def sound(sim, runtime, x, name):  # on calibration data
         return Verification(name, 8, 30.0, 60.0)
 
-    monkeypatch.setattr(quantization, "verify", sound)
+    monkeypatch.setattr(exporting, "verify", sound)
     result = quantize("nets.py:tiny", "old.onnx", "--data", "data.npz")
     db = percent("SQNR of the outputs, simulated to integer", result.stdout)
     assert "Warning: old.onnx departs from the simulation. First diverging layer: 0 (" in (
@@ -356,7 +356,7 @@ def test_without_an_onnx_form_of_the_float_network_the_file_is_still_written(
     def refuse(*_):
         raise UnsupportedError("ONNX has no such operator")
 
-    monkeypatch.setattr("qutils.commands.quantization.export_float", refuse)
+    monkeypatch.setattr("qutils.commands.exporting.export_float", refuse)
     if not RUNTIMES[target].installed:
         pytest.skip(f"{target} is not installed")
     result = quantize("nets.py:tiny", "net.pt2", "--data", "data.npz")
