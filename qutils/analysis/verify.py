@@ -22,6 +22,8 @@ from qutils.simulate import SimulatedModel
 
 #: The file may differ from the simulation by this much less than quantization costs [dB].
 MARGIN_DB = 10.0
+#: Two float32 executions of one network may differ by this [dB], whatever is quantized.
+FLOAT_DB = 100.0
 #: A layer differs if its integers do in more places than this [percent], or by more than one step.
 SHARE = 2.0
 
@@ -52,8 +54,13 @@ class Verification:
 
     @property
     def margin_db(self) -> float:
-        """How far the file's difference is below the quantization error [dB]; inf if exact."""
-        return math.inf if self.file_db == math.inf else self.file_db - self.quantization_db
+        """How far the file's difference is below the quantization error [dB]; inf if exact.
+
+        Where nothing is quantized, or hardly anything, float32's own resolution takes its place.
+        """
+        if self.file_db == math.inf:
+            return math.inf
+        return self.file_db - min(self.quantization_db, FLOAT_DB - MARGIN_DB)
 
     def __str__(self) -> str:
         of_output = f" of {self.output}" if self.output else ""

@@ -41,7 +41,8 @@ def rewrite_moves(module: GraphModule) -> None:
 def only_moves(node: Node) -> bool:
     """Return True if a node selects, repeats or arranges values and computes nothing.
 
-    One that is still in a graph after ``rewrite_moves`` works on an open axis, or on the batch.
+    One that is still in a graph after ``rewrite_moves`` works on an open axis, on the batch, or by
+    places that the network computes.
     """
     return op_name(node) in _MOVES
 
@@ -223,4 +224,6 @@ _REWRITES: dict[str, _Rewrite] = {
     "channel_shuffle": _channel_shuffle,
 }
 #: Operators that compute nothing; those that are split or taken apart are rewritten elsewhere.
-_MOVES = (_REWRITES.keys() - {"sum"}) | {"unbind", "split", "split_with_sizes"}
+_MOVES = (_REWRITES.keys() - {"sum"}) | {
+    *("unbind", "split", "split_with_sizes", "gather", "diagonal"),
+}
