@@ -6,14 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from qutils.discovery import Discovered
+from qutils.discovery import DiscoveredNames
 from qutils.errors import InvalidInputError, unknown_name
 
 Granularity = Literal["per_tensor", "per_channel", "per_group"]
 GRANULARITIES: tuple[str, ...] = get_args(Granularity)
 MIN_BITS, MAX_BITS = 2, 8
-#: The names of the observers, which live above and are looked up when the first scheme is made.
-OBSERVER_NAMES: Collection[str] = Discovered("qutils.observers", "OBSERVER")
+#: The names of the observers, which live above: a scheme is made without importing them, or torch.
+OBSERVER_NAMES: Collection[str] = DiscoveredNames("qutils.observers", "OBSERVER")
 
 
 @dataclass(frozen=True)

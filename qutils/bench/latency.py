@@ -6,7 +6,7 @@ import gc
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,6 +141,35 @@ def compare(
     )
 
 
+@dataclass(frozen=True)
+class _Call:
+    """A call as a candidate: it has its batch, and what it states of threads does not matter."""
+
+    call: Callable[[], object]
+    threads: int = 1
+
+    def run(self, batch: object) -> object:
+        return self.call()
+
+
+def in_turns(
+    calls: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int = 100,
+    warmup: int = 10,
+    warm: int = WARM,
+) -> dict[str, Milliseconds]:
+    """Return the milliseconds of calls timed in turns, ``[repeats]`` each, paired by round.
+
+    As ``compare``, for calls that differ in their batches or threads.
+
+    Raises:
+        InvalidInputError: repeats below 5, warmup below 1.
+    """
+    candidates = {name: _Call(call) for name, call in calls.items()}
+    return _interleaved(candidates, {}, repeats, warmup, warm)
+
+
 def paired_ratio(times: Milliseconds, baseline: Milliseconds) -> Ratio:
     """Median of ``times / baseline`` ``[R]`` and its 95 % interval from order statistics.
 
@@ -181,8 +210,9 @@ def normal_batch(
     chosen = [axis for axis in sizes or inner if isinstance(axis, int)]
     if len(chosen) != len(inner):
         raise InvalidInputError(
-            f"input {list(runtime.input_shape)} leaves axes open: give the sizes of all "
-            f"{len(inner)} behind the batch, like {'x'.join(str(64) for _ in inner)}"
+            f"input {list(runtime.input_shape)} leaves axes open: give an array, or the sizes of "
+            f"all {len(inner)} behind the batch (qutils explain --sizes "
+            f"{'x'.join(str(64) for _ in inner)})"
         )
     batch = np.random.default_rng(0).standard_normal([size, *chosen])
     return check_batch(batch.astype(runtime.dtype), runtime.input_shape, runtime.dtype)
@@ -229,6 +259,16 @@ def _no_collection() -> Iterator[None]:
 
 def _summary(times: Milliseconds, batch: Arrays, candidate: Candidate) -> Latency:
     q25, median, q75 = np.percentile(times, [25, 50, 75])
+    return Latency(
+        float(median), float(q75 - q25), times.size, samples_of(batch), candidate.threads
+    )
+
+
+def samples_of(batch: Arrays) -> int:
+    """Return the number of samples of a batch, along the first axis; 1 if no array has one.
+
+    >>> samples_of({"rate": np.array(16000), "x": np.zeros((4, 3))})
+    4
+    """
     several = batch.values() if isinstance(batch, Mapping) else [batch]
-    samples = next((len(x) for x in several if x.ndim), 1)
-    return Latency(float(median), float(q75 - q25), times.size, samples, candidate.threads)
+    return next((len(x) for x in several if x.ndim), 1)

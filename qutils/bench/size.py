@@ -8,8 +8,11 @@ from typing import Any
 
 from qutils.backends.shared.onnx_file import read_onnx
 from qutils.backends.shared.runtime import require
+from qutils.bench.tflite_size import parts_of
 from qutils.errors import DataError
 
+#: Endings of the files whose weights are counted.
+SIZED = (".onnx", ".tflite")
 #: Inputs that are weights and biases, by operator.
 _WEIGHTS = {
     "Conv": (1,),
@@ -80,16 +83,26 @@ class Size:
 
 
 def size_of(path: str | Path) -> Size:
-    """Break an ONNX file down into weights, biases, quantization parameters and graph [bytes].
+    """Break an ONNX or ``.tflite`` file down into weights, biases, quantizers and graph [bytes].
 
     Weights are the stored tensors that feed a convolution or matrix product, directly or
     through DequantizeLinear; biases likewise.
 
     Raises:
         DataError: the file is missing, truncated or corrupt.
-        MissingPackageError: onnx is not installed.
+        MissingPackageError: onnx, or LiteRT's package, is not installed.
     """
     file = Path(path)
+    if file.suffix == ".tflite":
+        parts, count = parts_of(file)
+        return Size(
+            file_bytes=file.stat().st_size,
+            weight_bytes=parts["weight"],
+            bias_bytes=parts["bias"],
+            qparam_bytes=parts["qparam"],
+            other_tensor_bytes=parts["other"],
+            weight_count=count,
+        )
     model = read_onnx(file, external=False)
     stored = _stored_tensors(model.graph)
     sources = {out: node for node in model.graph.node for out in node.output}
@@ -116,7 +129,7 @@ def size_of(path: str | Path) -> Size:
 
 
 def weight_bytes(path: str | Path) -> int:
-    """Bytes of the weights of an ONNX file: see ``size_of``."""
+    """Bytes of the weights of an ONNX or ``.tflite`` file: see ``size_of``."""
     return size_of(path).weight_bytes
 
 

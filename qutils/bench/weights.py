@@ -58,7 +58,7 @@ def weight_size(sim: SimulatedModel, file: str | Path | None = None) -> WeightSi
     """Quantize and pack the weights of a simulated model, unpack them, and count bytes.
 
     Args:
-        file: an ONNX file exported from it, whose stored weights are counted.
+        file: an ONNX or ``.tflite`` file exported from it, whose stored weights are counted.
 
     Raises:
         DataError: the file is missing, truncated or corrupt.

@@ -22,6 +22,10 @@ from qutils.errors import DataError, InvalidInputError
 from qutils.graph.axes import Dynamic
 from qutils.zoo import Photographs
 
+#: The name of the only array of a file, whatever the network calls its input.
+INPUTS = "inputs"
+#: The name that ``numpy.savez(path, x)`` gives by itself.
+_UNNAMED = "arr_0"
 _BATCH = 64
 _Array = NDArray[np.generic]
 
@@ -30,11 +34,13 @@ _Array = NDArray[np.generic]
 class Inputs:
     """Network inputs ``[N, ...]`` float32, several by name, or pictures decoded as they come.
 
-    With labels ``[N]`` or without.
+    With labels ``[N]`` or without. ``name`` is what an ``.npz`` file calls its only array; empty
+    where it has no name of its own.
     """
 
     x: Tensor | Photographs | NamedSamples
     y: Tensor | None = None
+    name: str = ""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -42,7 +48,7 @@ class Inputs:
     def take(self, index: Tensor) -> Inputs:
         """The inputs at these places."""
         x = self.x.pick(index) if isinstance(self.x, Photographs) else self.x[index]
-        return Inputs(x, None if self.y is None else self.y[index])
+        return Inputs(x, None if self.y is None else self.y[index], self.name)
 
     def batches(self) -> Iterable[tuple[Tensor | NamedSamples, Tensor | None]]:
         """Views of up to 64 inputs with their labels; of pictures, batches as they are decoded."""
@@ -71,20 +77,22 @@ def read_inputs(path: Path, look: Look = AS_USUAL, dynamic: Dynamic | None = Non
             warnings.simplefilter("ignore")  # of small ones: the summary tells
             photographs = zoo.read_photographs(path, look.preprocessing, look.classes)
         return Inputs(photographs, photographs.labels)
+    name = ""
     if path.is_dir():
         x, y = _folder(path)
     elif path.suffix == ".npz":
         found, y = _archive(path)
-        if isinstance(found, dict):
+        only, x = next(iter(found.items()))
+        if len(found) > 1 or not np.issubdtype(x.dtype, np.floating):
             samples = named_samples(found, path, dynamic)
             return Inputs(samples, None if y is None else _classes(y, len(samples), path))
-        x = found
+        name = "" if only == INPUTS else only
     elif path.suffix == ".npy":
         x, y = _load(path), None
     else:
         raise InvalidInputError(f"{path}: inputs are read from .npz and .npy files")
     inputs = _floats(x, path)
-    return Inputs(inputs, None if y is None else _classes(y, len(inputs), path))
+    return Inputs(inputs, None if y is None else _classes(y, len(inputs), path), name)
 
 
 def _folder(path: Path) -> tuple[_Array, _Array | None]:
@@ -105,20 +113,17 @@ def _folder(path: Path) -> tuple[_Array, _Array | None]:
     return np.stack(arrays), _load(labels) if labels.is_file() else None
 
 
-def _archive(path: Path) -> tuple[_Array | dict[str, _Array], _Array | None]:
-    """``inputs``, or the only array of floats that is not ``labels``, or several by name."""
+def _archive(path: Path) -> tuple[dict[str, _Array], _Array | None]:
+    """The arrays by name, one or more, and ``labels``; one without a name is ``inputs``."""
     loaded = _load(path)
-    arrays: dict[str, _Array] = loaded if isinstance(loaded, dict) else {"inputs": loaded}
+    arrays: dict[str, _Array] = loaded if isinstance(loaded, dict) else {INPUTS: loaded}
     labels = arrays.pop("labels", None)
     if not arrays:
         raise InvalidInputError(
-            f"{path} holds no inputs. Name the array of a network's only input 'inputs' (and its "
+            f"{path} holds no inputs. Name the array of a network's only input '{INPUTS}' (and its "
             "classes 'labels'), those of several as forward names its arguments."
         )
-    only = next(iter(arrays.values()))
-    if len(arrays) > 1 or not np.issubdtype(only.dtype, np.floating):
-        return arrays, labels
-    return only, labels
+    return ({INPUTS: arrays[_UNNAMED]} if [*arrays] == [_UNNAMED] else arrays), labels
 
 
 def _load(path: Path) -> Any:

@@ -28,13 +28,17 @@ _NATURAL_HELD = ("coffee.png", "retina.jpg", "gravel.png")
 
 @dataclass(frozen=True)
 class Material:
-    """The data of one quantization; no input is both scored and used for anything else."""
+    """The data of one quantization; no input is both scored and used for anything else.
+
+    ``name`` is what an ``.npz`` file calls its only array; empty where it has no name of its own.
+    """
 
     source: str
     calibration: Tensor | zoo.Photographs | NamedSamples  # pictures are decoded batch by batch
     train: Pictures | NamedPairs | None  # None without labels
     test: Inputs
     unlabelled: str = ""  # why the labels of folders are not used
+    name: str = ""
 
     def matched(
         self, outputs: int, names: Sequence[str] | None = None, *, given: bool = False
@@ -101,6 +105,7 @@ def read_material(
         calibration=first.x,
         train=_training(rest),
         test=inputs.take(order[:held]),
+        name=inputs.name,
     )
 
 

@@ -180,6 +180,20 @@ def argument_names(model: nn.Module, samples: NamedSamples) -> dict[str, str]:
     return {one.name: one.argument for one in file_inputs(model)}
 
 
+def check_name(model: nn.Module, name: str, data: str) -> None:
+    """Raise InvalidInputError unless the only array of a file is called as the model's input is.
+
+    An empty name fits, and so does that of the first argument, or of an ONNX file's input.
+    """
+    first = next(iter(inspect.signature(model.forward).parameters), "inputs")
+    names = [one.name for one in file_inputs(model)] or [first]
+    if name and name not in (first, *names):
+        raise InvalidInputError(
+            f"Expected an array {' or '.join(map(repr, names))} in {data}, got {name!r}. Name it "
+            "so, or 'inputs', which fits any network of one input."
+        )
+
+
 def _own_model(spec: str) -> nn.Module:
     path, _, name = spec.rpartition(":")
     if not path.endswith(".py") or not name:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qutils import bench, checkpoint, runtimes, zoo
-from qutils.analysis import verify
+from qutils import checkpoint, zoo
 from qutils.calibration import observe
 from qutils.commands import summary
-from qutils.commands.ends import keep_names
+from qutils.commands.exporting import exported, models_of
 from qutils.commands.look import NATURAL, look_of
 from qutils.commands.material import Material, read_material
 from qutils.commands.models import (
     argument_names,
     as_named,
+    check_name,
     class_names,
     import_line,
     is_onnx,
@@ -29,9 +26,7 @@ from qutils.commands.models import (
 )
 from qutils.commands.named import NamedPairs, NamedSamples, run_on
 from qutils.commands.request import Request
-from qutils.errors import InvalidInputError, UnsupportedError
-from qutils.export import export, export_float
-from qutils.files import atomic_path
+from qutils.errors import InvalidInputError
 from qutils.graph.axes import Dynamic
 from qutils.graph.capture import check_tensors
 from qutils.graph.lookups import failed_lookup
@@ -43,7 +38,6 @@ from qutils.qat import default_rate, finetune
 from qutils.simulate import SimulatedModel
 
 _BATCH = 128
-_VERIFIED = 8  # inputs on which the file is compared layer by layer
 _FEW = 8  # fewer inputs give ranges by chance
 _EXAMPLES = 32  # inputs on which an ONNX file is compared with ONNX Runtime
 _REFINED = {f"ptq-{name}": method for name, method in METHODS.items()}
@@ -71,6 +65,7 @@ def quantize(request: Request) -> list[str]:
         request.dynamic_axes,
         request.fixed,
     )
+    check_name(model, material.name, _data(request))
     dynamic = _dynamic(model, material, request)
     material = _fitted(model, _renamed(model, material), request)
     kept = observe(
@@ -91,7 +86,7 @@ def quantize(request: Request) -> list[str]:
     head = _head(request, material, model, sim)
     if request.simulate_only:
         return head + _simulated(model, sim, material, request)
-    return head + _exported(model, sim, material, request)
+    return head + exported(model, sim, material, request)
 
 
 def _data(request: Request) -> str:
@@ -255,64 +250,9 @@ def _head(request: Request, material: Material, model: nn.Module, sim: Simulated
     return lines
 
 
-def _models(model: nn.Module, sim: SimulatedModel) -> dict[str, Callable[..., Any]]:
-    return {
-        summary.FLOAT: bench.predict_with(model),
-        summary.SIMULATED: bench.predict_with(sim),
-    }
-
-
 def _simulated(
     model: nn.Module, sim: SimulatedModel, material: Material, request: Request
 ) -> list[str]:
-    scores = summary.score(_models(model, sim), material.test)
+    scores = summary.score(models_of(model, sim), material.test)
     lines = summary.score_lines(scores, request.recipe.label, request.target)
     return [*lines, f"Nothing was exported. {request.without_kernels}".strip()]
-
-
-def _exported(
-    model: nn.Module, sim: SimulatedModel, material: Material, request: Request
-) -> list[str]:
-    """Export and score the file itself; it takes its place only when all of that went well."""
-    assert request.out is not None
-    if runtimes.RUNTIMES[request.target].lacking:
-        return _exported_for_elsewhere(model, sim, material, request)
-    with atomic_path(request.out) as file, tempfile.TemporaryDirectory() as folder:
-        export(sim, file, target=request.target)
-        runtime = runtimes.load(file, runtime=request.target, threads=request.threads)
-        models = _models(model, sim) | {summary.INTEGER: runtime.run}
-        scores = summary.score(models, material.test)
-        lines = summary.score_lines(scores, request.recipe.label, request.target)
-        if isinstance(x := material.calibration[:_VERIFIED], Tensor | NamedSamples):
-            few = x.tensors if isinstance(x, NamedSamples) else x
-            lines.append(str(verify(sim, runtime, few, request.target)))
-        lines += _sizes(sim, Path(folder) / "float.onnx", file)
-        executed = runtime.kernels().most_common()
-        keep_names(file, model, sim)
-    lines.append(f"executes: {', '.join(f'{count} {op}' for op, count in executed)}")
-    return [*lines, f"Wrote {request.out}", *summary.run_lines(request.out, request.target)]
-
-
-def _sizes(sim: SimulatedModel, before: Path, after: Path) -> list[str]:
-    """Bytes of both files; of their weights too where the format tells them apart."""
-    try:
-        export_float(sim.captured.module, sim.captured.signature, before)
-    except UnsupportedError:  # another format may hold what ONNX has no operators for
-        return [f"file: INT8 ({after.suffix}) {after.stat().st_size:,} bytes; no FP32 in ONNX"]
-    if after.suffix == before.suffix:
-        return summary.size_lines(bench.size_of(before), bench.size_of(after))
-    return [summary.file_line(before.stat().st_size, after.stat().st_size, (before, after))]
-
-
-def _exported_for_elsewhere(
-    model: nn.Module, sim: SimulatedModel, material: Material, request: Request
-) -> list[str]:
-    """Export for a runtime whose hardware this machine lacks: what is simulated is scored."""
-    assert request.out is not None
-    with atomic_path(request.out) as file:
-        export(sim, file, target=request.target)
-        keep_names(file, model, sim)
-        scores = summary.score(_models(model, sim), material.test)
-    lines = summary.score_lines(scores, request.recipe.label, request.target)
-    lines.append(f"Not run in integers: {runtimes.RUNTIMES[request.target].lacking}")
-    return [*lines, f"Wrote {request.out}", *summary.run_lines(request.out, request.target)]

@@ -111,11 +111,12 @@ def command(**given: Any) -> None:
     which executes it: name only code that you trust. Weights and ONNX files are read without
     executing anything.
 
-    --data for a model of one's own: an .npz file with 'inputs' [N, ...] in float32, prepared as in
-    training, and perhaps 'labels' [N]; an .npy file of inputs; a folder of .npy files, one input
-    each, and perhaps labels.npy. Make one with numpy.savez("data.npz", inputs=x, labels=y). For a
-    network with several inputs, or integer ones such as token ids, an .npz file with one array for
-    each, named as its forward (or the ONNX file) names them; state_0 and state_1 are the tuple that
+    --data for a model of one's own: an .npz file with 'inputs' [N, ...] in float32 (or called as
+    MODEL calls it), prepared as in training, and perhaps 'labels' [N]; an .npy file of inputs; a
+    folder of .npy files, one input each, and perhaps labels.npy. Make one with
+    numpy.savez("data.npz", inputs=x, labels=y). For a network with several inputs, or integer ones
+    such as token ids, an .npz file with one array for each, named as its forward (or the ONNX file)
+    names them; state_0 and state_1 are the tuple that
     forward takes as state. A recurrent state may hold the samples along another axis, and a scalar
     has none. --dynamic names axes of any size, such as the length of a text. Or a folder of
     pictures (.jpg, .png, ...), or of folders of pictures named by class, as ImageNet has them; they

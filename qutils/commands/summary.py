@@ -155,6 +155,19 @@ def score_lines(scores: Scores, label: str, runtime: str) -> list[str]:
     return lines
 
 
+def fidelities(scores: Scores) -> dict[str, tuple[Fidelity, Fidelity]]:
+    """Return, by output, the simulation beside the float network and the file beside it.
+
+    The only output goes by an empty name; there is nothing without inputs to score.
+    """
+    wanted, delivered = (FLOAT, SIMULATED), (SIMULATED, INTEGER)
+    return {
+        output: (each.pairs[wanted], each.pairs[delivered])
+        for output, each in (scores.parts or {"": scores}).items()
+        if wanted in each.pairs and delivered in each.pairs
+    }
+
+
 def _warnings(scores: Scores) -> list[str]:
     """Say of which outputs rounding leaves little."""
     low = [
@@ -173,10 +186,16 @@ def _warnings(scores: Scores) -> list[str]:
 
 def size_lines(before: Size, after: Size) -> list[str]:
     """Bytes of the FP32 and the INT8 file, and of their weights."""
+    return [file_line(before.file_bytes, after.file_bytes), *weight_lines(after)]
+
+
+def weight_lines(after: Size) -> list[str]:
+    """Bytes of the weights of a file and of the same in float32; none of a file without weights."""
+    if not after.weight_count:
+        return []
     return [
-        file_line(before.file_bytes, after.file_bytes),
         f"weights: FP32 {after.float_weight_bytes:,} bytes, INT8 {after.weight_bytes:,} bytes "
-        f"({after.weight_ratio:.3f})",
+        f"({after.weight_ratio:.3f})"
     ]
 
 

@@ -1,4 +1,8 @@
-"""What to change: sentences that follow from what was measured, most time first."""
+"""What to change: sentences that follow from what was measured, most time first.
+
+A time, or a share or ratio of times, gets a verdict only if its 95 % interval lies on one side of
+the bound and the machine was idle. Otherwise a remark says that it cannot be told.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +32,25 @@ def advice(found: Explanation) -> tuple[str, ...]:
 
     Only what somebody who has the file, or the network, can change; ``remarks`` has the rest.
     """
-    rules = (_not_quantized, _overflow, _islands, _conversions, _shapes, _calls, _gains)
+    always = (_not_quantized, _overflow)
+    timed = (_islands, _conversions, _shapes, _calls, _gains)
+    rules = always if found.load.busy else (*always, *timed)
     return tuple(sentence for rule in rules for sentence in rule(found))
 
 
 def remarks(found: Explanation) -> tuple[str, ...]:
     """Return what explains the times and cannot be changed in the file."""
-    rules = (_busy, _cpu, _fixed_layouts, _depthwise, _no_gains)
+    idle = (_no_vnni, _gain, _fixed_layouts, _depthwise, _no_gains)
+    rules = (_busy, _no_vnni, _unjudged) if found.load.busy else idle
     return tuple(sentence for rule in rules for sentence in rule(found))
 
 
 def _busy(found: Explanation) -> Iterator[str]:
     if found.load.busy:
         yield (
-            f"The machine is too busy to judge times: {found.load}. Run it again when nothing "
-            "else runs; until then do not compare milliseconds or ratios."
+            f"The machine is too busy to judge times: {found.load}. Whether operators take much "
+            "time, and what would take less, cannot be told. Run it again when nothing else runs; "
+            "until then do not compare milliseconds or ratios."
         )
 
 
@@ -58,20 +66,35 @@ def _overflow(found: Explanation) -> Iterator[str]:
 
 def _not_quantized(found: Explanation) -> Iterator[str]:
     if not found.quantized:
-        yield (
-            "The file is float throughout. Quantize it (qutils quantize): integers multiply "
-            f"{found.roofline.gain:.1f} times as fast here, at the most."
-        )
+        gain = "" if found.load.busy else f": integers multiply {_gain_of(found)} here, at the most"
+        yield f"The file is float throughout. Quantize it (qutils quantize){gain}."
 
 
-def _cpu(found: Explanation) -> Iterator[str]:
+def _gain_of(found: Explanation) -> str:
+    return f"{found.roofline.gain:.1f} times as fast"
+
+
+def _no_vnni(found: Explanation) -> Iterator[str]:
     present = {offer.instructions.name: offer.present for offer in found.offers}
+    if not present.get("AVX2") or present.get("VNNI"):
+        return
     inexact = next((v for v in found.variants if v.name == INEXACT), None)
-    if present.get("AVX2") and not present.get("VNNI"):
-        cost = (
-            f": exact=False takes {inexact.ratio:.2f} of the time, and saturates" if inexact else ""
+    if inexact is None:
+        yield "This CPU lacks VNNI, so exact INT8 sums cost more."
+    elif found.load.busy or inexact.ratio.high >= 1:
+        yield (
+            "This CPU lacks VNNI, so exact INT8 sums cost more; how much cannot be told: with "
+            f"{INEXACT}, which saturates, {_measured(inexact)}."
         )
-        yield f"This CPU lacks VNNI, so exact INT8 sums cost more{cost}."
+    else:
+        yield (
+            f"This CPU lacks VNNI, so exact INT8 sums cost more: {INEXACT} takes "
+            f"{_ratio(inexact)} of the time, and saturates."
+        )
+
+
+def _gain(found: Explanation) -> Iterator[str]:
+    """The ceiling: rates are of the fastest of many calls, what the CPU can do undisturbed."""
     if found.roofline.gain < 1.5:
         yield (
             f"Integers multiply only {found.roofline.gain:.2f} times as fast as floats here: INT8 "
@@ -88,7 +111,7 @@ def _islands(found: Explanation) -> Iterator[str]:
         reasons.setdefault(op.reason, []).append(op.executed)
     for reason, ops in reasons.items():
         share = _percent(found, ops)
-        if share >= WORTH_SAYING:
+        if _takes(found, ops, WORTH_SAYING):
             some = ", ".join(f"{one.op} {one.title!r}" for one in ops[:3])
             more = f" and {len(ops) - 3} more" if len(ops) > 3 else ""
             yield f"Float island, {share:.0f} % of the time: {some}{more}: {reason}."
@@ -96,15 +119,15 @@ def _islands(found: Explanation) -> Iterator[str]:
 
 def _conversions(found: Explanation) -> Iterator[str]:
     """Quantizing, dequantizing and changing the layout, if they take much."""
-    if found.profile.share("conversion") < 2 * WORTH_SAYING:
+    conversions = [one for one in found.profile.executed if one.kind == "conversion"]
+    if not _takes(found, conversions, 2 * WORTH_SAYING):
         return
     by_op: dict[str, list[Executed]] = {}
-    for one in found.profile.executed:
-        if one.kind == "conversion":
-            by_op.setdefault(one.op, []).append(one)
+    for one in conversions:
+        by_op.setdefault(one.op, []).append(one)
     for op, ops in by_op.items():
         share = _percent(found, ops)
-        if share >= WORTH_SAYING:
+        if _takes(found, ops, WORTH_SAYING):
             longest = max(ops, key=lambda one: one.milliseconds)
             if op in _LAYOUT and not _between_convolutions(found, ops):
                 continue
@@ -118,8 +141,8 @@ def _conversions(found: Explanation) -> Iterator[str]:
 def _fixed_layouts(found: Explanation) -> Iterator[str]:
     """Changes of layout at the ends of the network, which nobody can avoid."""
     ops = [one for one in found.profile.executed if one.op in _LAYOUT]
-    share = _percent(found, ops)
-    if share >= 2 * WORTH_SAYING and not _between_convolutions(found, ops):
+    if _takes(found, ops, 2 * WORTH_SAYING) and not _between_convolutions(found, ops):
+        share = _percent(found, ops)
         yield (
             f"{len(ops)} changes of the order of axes take {share:.0f} % of the time, at the ends "
             "of the network: kernels read images channel by channel."
@@ -154,7 +177,8 @@ def _shapes(found: Explanation) -> Iterator[str]:
         for one in _slow_convolutions(found)
         if not one.depthwise and one.weight and (one.weight[0] % LANES or one.weight[1] % LANES)
     ]
-    if (share := _percent(found, ragged)) >= WORTH_SAYING:
+    if _takes(found, ragged, WORTH_SAYING):
+        share = _percent(found, ragged)
         some = ", ".join(
             f"{one.title!r} ({one.weight[1]} to {one.weight[0]})"
             for one in ragged[:3]
@@ -169,10 +193,11 @@ def _shapes(found: Explanation) -> Iterator[str]:
 
 def _depthwise(found: Explanation) -> Iterator[str]:
     slow = [one for one in _slow_convolutions(found) if one.depthwise]
-    if (share := _percent(found, slow)) >= WORTH_SAYING:
+    if _takes(found, slow, WORTH_SAYING):
         yield (
-            f"{share:.0f} % of the time in convolutions of one channel a group ({len(slow)}): "
-            "they multiply each value a few times only, and integers gain little there."
+            f"{_percent(found, slow):.0f} % of the time in convolutions of one channel a group "
+            f"({len(slow)}): they multiply each value a few times only, and integers gain little "
+            "there."
         )
 
 
@@ -181,13 +206,13 @@ def _slow_convolutions(found: Explanation) -> Iterator[Executed]:
     for one in found.profile.executed:
         if one.weight is None or one.kind != "integer" or len(one.weight) < 3:
             continue
-        if 100 * found.roofline.ceiling_ms(one) < FAR * one.milliseconds:
+        if 100 * found.roofline.ceiling_ms(one) < FAR * one.least_ms:
             yield one
 
 
 def _calls(found: Explanation) -> Iterator[str]:
     tiny = [one for one in found.profile.executed if one.milliseconds <= TINY]
-    if tiny and _percent(found, tiny) >= 4 * WORTH_SAYING:
+    if _takes(found, tiny, 4 * WORTH_SAYING):
         yield (
             f"{len(tiny)} of {len(found.profile.executed)} operators take {1e3 * TINY:.0f} us or "
             f"less, together {_percent(found, tiny):.0f} % of the time: calling them costs more "
@@ -196,29 +221,45 @@ def _calls(found: Explanation) -> Iterator[str]:
 
 
 def _gains(found: Explanation) -> Iterator[str]:
-    """Settings that were measured to take less time, if times can be judged."""
-    for variant in () if found.load.busy else found.variants:
-        if variant.name != INEXACT and variant.ratio < 1 - WORTH_SAYING / 100:
+    """Settings that were measured to take less time."""
+    for variant in found.variants:
+        if variant.name != INEXACT and variant.ratio.high < 1 - WORTH_SAYING / 100:
             yield f"Measured with {variant.name}: {_measured(variant)}."
 
 
 def _no_gains(found: Explanation) -> Iterator[str]:
+    """Settings that were measured to gain nothing, or of which it cannot be told."""
+    least = 1 - WORTH_SAYING / 100
     for variant in found.variants:
-        if variant.name == INEXACT:
+        if variant.name == INEXACT or variant.ratio.high < least:
             continue
-        if found.load.busy:
+        verdict = "no gain" if variant.ratio.low >= least else "whether it gains cannot be told"
+        yield f"Measured with {variant.name}: {_measured(variant)}; {verdict}."
+
+
+def _unjudged(found: Explanation) -> Iterator[str]:
+    for variant in found.variants:
+        if variant.name != INEXACT:
             yield f"Measured with {variant.name}, not to be judged: {_measured(variant)}."
-        elif variant.ratio >= 1 - WORTH_SAYING / 100:
-            yield f"Measured with {variant.name}: {_measured(variant)}; no gain."
 
 
 def _measured(variant: Variant) -> str:
     return (
         f"{variant.milliseconds:.3g} ms a sample (IQR {variant.iqr_ms:.2g} ms), "
-        f"{variant.ratio:.2f} of the time"
+        f"{_ratio(variant)} of the time"
     )
 
 
-def _percent(found: Explanation, ops: list[Executed]) -> float:
-    total = found.profile.milliseconds
-    return 100 * sum(one.milliseconds for one in ops) / total if total else 0.0
+def _ratio(variant: Variant) -> str:
+    ratio = variant.ratio
+    return f"{ratio.median:.2f} (95 % interval {ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _takes(found: Explanation, ops: Sequence[Executed], percent: float) -> bool:
+    """Whether operators take at least this share of the time, as far as it can be told."""
+    return 100 * found.profile.part(ops).low >= percent
+
+
+def _percent(found: Explanation, ops: Sequence[Executed]) -> float:
+    """The operators' share of the time, the median over runs [percent]."""
+    return 100 * found.profile.part(ops).median

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from qutils.bench.latency import Latency
 
 #: Seconds of computing by which the share of a core is measured.
-_SECONDS = 0.2
+_SECONDS = 0.1
 #: Below this share of a core, or above this spread, times say more of others than of the file.
 ENOUGH = 0.9
 STEADY = 0.25

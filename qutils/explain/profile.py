@@ -8,7 +8,7 @@ import re
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,8 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from qutils.backends.onnxruntime.runtime import session_options_of
 from qutils.backends.shared.onnx_file import read_onnx
-from qutils.backends.shared.runtime import RuntimeOptions
+from qutils.backends.shared.runtime import Arrays, RuntimeOptions
+from qutils.bench.latency import Ratio, paired_ratio, samples_of
 
 Kind = Literal["integer", "float", "conversion", "other"]
 #: Operators that change the form of values, not the values.
@@ -84,6 +85,13 @@ class Executed:
         """Interquartile range of the durations [ms]; 0 if there are none."""
         return _iqr(np.array(self.durations))
 
+    @property
+    def least_ms(self) -> float:
+        """Lower end of the 95 % interval of the median [ms]; the median without durations."""
+        if not self.durations:
+            return self.milliseconds
+        return paired_ratio(np.array(self.durations), np.ones(len(self.durations))).low
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -115,6 +123,18 @@ class Profile:
         ]
         return _iqr(np.sum(chosen, axis=0)) if chosen else 0.0
 
+    def part(self, operators: Sequence[Executed]) -> Ratio:
+        """Share of the operators' time that these take, 0..1, paired by run; 0 if none are timed.
+
+        Operators of the same runs are slowed down alike, so that shares spread less than times.
+        """
+        timed = [one.durations for one in operators if one.durations]
+        every = [one.durations for one in self.executed if one.durations]
+        if not timed or not every:
+            return Ratio(0.0, 0.0, 0.0)
+        total = np.maximum(np.sum(every, axis=0), np.finfo(float).tiny)
+        return paired_ratio(np.sum(timed, axis=0), total)
+
     def share(self, kind: Kind) -> float:
         """Percent of the operators' time that one kind takes."""
         part = sum(one.milliseconds for one in self.executed if one.kind == kind)
@@ -142,9 +162,9 @@ def named(path: Path) -> ModelProto:
 
 
 def profile(
-    model: ModelProto, batch: NDArray[Any], options: RuntimeOptions, *, runs: int = 30
+    model: ModelProto, batch: Arrays, options: RuntimeOptions, *, runs: int = 30
 ) -> Profile:
-    """Run a model under ONNX Runtime's profiler.
+    """Run a model under ONNX Runtime's profiler, on an array, or on arrays by name.
 
     The profiler itself takes time at each operator: compare its times with each other; what a
     whole run takes is measured without it.
@@ -158,15 +178,15 @@ def profile(
         session = ort.InferenceSession(
             model.SerializeToString(), session_options, providers=["CPUExecutionProvider"]
         )
-        feed = {session.get_inputs()[0].name: batch}
+        feed = batch if isinstance(batch, Mapping) else {session.get_inputs()[0].name: batch}
         for _ in range(runs + _WARMUP):
-            session.run(None, feed)
+            session.run(None, dict(feed))
         events = json.loads(Path(session.end_profiling()).read_text())
         optimized = onnx.load(str(saved))
     return Profile(
         _executed(optimized, events, _Origins(model)),
         runs=runs,
-        batch=len(batch),
+        batch=samples_of(batch),
         threads=options.threads,
     )
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qutils import bench
 from qutils.backends.onnxruntime.runtime import OnnxRuntime
 from qutils.backends.shared.cpu import saturates
 from qutils.backends.shared.overflow import overflowing
 from qutils.backends.shared.qdq_graph import integer_operators
-from qutils.backends.shared.runtime import Axis, RuntimeOptions
-from qutils.bench.latency import normal_batch
+from qutils.backends.shared.runtime import Arrays, RuntimeOptions
+from qutils.bench.latency import in_turns, paired_ratio, samples_of
 from qutils.cores import core_count
 from qutils.errors import InvalidInputError, QutilsError, UnsupportedError
 from qutils.explain.busy import Load, load_of, share_of_core
@@ -24,9 +23,11 @@ from qutils.explain.cpu import Offer, offers
 from qutils.explain.ops import FloatOp, float_ops, weighted_layers
 from qutils.explain.profile import Profile, named, profile
 from qutils.explain.roofline import Roofline, measure
+from qutils.explain.samples import batch_for, repeated, same_network, shapes_of
 
 BATCHED = 8
 _REPEATS = 50
+_ROUNDS = 30  # of a variant, whose batch may be eight times as large
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Variant:
 
     name: str
     milliseconds: float  # a sample
-    ratio: float  # to the file as asked for, of the time a sample takes
+    ratio: bench.Ratio  # to the file as asked for, of the time a sample takes
     iqr_ms: float = 0.0  # of a sample
 
 
@@ -66,7 +67,7 @@ def explain(
     path: str | Path,
     float_path: str | Path | None = None,
     *,
-    batch: NDArray[Any] | int | None = None,
+    batch: Arrays | int | None = None,
     sizes: Sequence[int] | None = None,
     threads: int = 1,
     runs: int = 30,
@@ -75,8 +76,8 @@ def explain(
 
     Args:
         float_path: the float file to compare with, in turns, in the same run.
-        batch: an array, or the size of a batch of normal values; what the file fixes, or 1, if
-            None.
+        batch: an array, arrays by name for several inputs, or the size of a batch of normal
+            values; what the file fixes, or 1, if None.
         sizes: the axes behind the batch, where the file leaves them open; those of the float file
             unless given.
 
@@ -84,7 +85,8 @@ def explain(
         DataError: a file is missing, truncated or corrupt.
         UnsupportedError: the runtime cannot load or run it.
         InvalidInputError: runs below 5, a batch that the model does not take, open axes other than
-            the batch, or a float file that holds quantizers.
+            the batch, several inputs or integers without a batch, or a float file that holds
+            quantizers.
     """
     if runs < 5:
         raise InvalidInputError(f"need runs >= 5 to take a median of, not {runs}")
@@ -94,63 +96,39 @@ def explain(
             raise InvalidInputError(f"{each} is no .onnx file: what runs there is ONNX Runtime")
     runtime = OnnxRuntime.load(path, threads)
     before = None if float_path is None else OnnxRuntime.load(float_path, threads)
-    if isinstance(batch, np.ndarray):
-        array = batch
-    else:
-        array = normal_batch(runtime, *_sizes(runtime, before, batch, sizes))
+    array = batch_for(runtime, before, batch, sizes)
     _try(runtime, array)
     model = named(Path(path))
     quantized = bool(integer_operators(model))
+    cores = [share_of_core()]  # beside everything that is timed
     measured = profile(model, array, options, runs=runs)
-    floats, ratio, idle = None, None, share_of_core()
+    cores.append(share_of_core())
+    floats, ratio = None, None
     if before is not None:
         floats, ratio = _beside(before, runtime, array, options, runs)
     latency = bench.latency(runtime, array, repeats=_REPEATS)
+    cores.append(share_of_core())
+    variants = _variants(runtime, array)
+    cores.append(share_of_core())
+    roofline = measure(options)
+    cores.append(share_of_core())
     return Explanation(
         path=Path(path),
         latency=latency,
-        load=load_of((idle, share_of_core()), latency),
+        load=load_of(tuple(cores), latency),
         overflowing=tuple(overflowing(weighted_layers(model))),
         profile=measured,
-        roofline=measure(options),
+        roofline=roofline,
         float_ops=float_ops(model, measured),
         offers=offers(),
-        variants=_variants(runtime, array),
+        variants=variants,
         quantized=quantized,
         floats=floats,
         ratio=ratio,
     )
 
 
-def _sizes(
-    runtime: OnnxRuntime,
-    before: OnnxRuntime | None,
-    batch: int | None,
-    sizes: Sequence[int] | None,
-) -> tuple[int | None, Sequence[int] | None]:
-    """Batch and other axes: what the float file fixes, where this file leaves it open."""
-    if before is None or not _same_network(before.input_shape, runtime.input_shape):
-        return batch, sizes
-    (first, *inner), (other, *others) = runtime.input_shape, before.input_shape
-    if batch is None and not isinstance(first, int) and isinstance(other, int):
-        batch = other
-    if sizes is None and not all(isinstance(axis, int) for axis in inner):
-        pairs = zip(inner, others, strict=True)
-        found = [a if isinstance(a, int) else b for a, b in pairs]
-        sizes = [size for size in found if isinstance(size, int)]
-        sizes = sizes if len(sizes) == len(inner) else None
-    return batch, sizes
-
-
-def _same_network(one: Sequence[Axis], other: Sequence[Axis]) -> bool:
-    """Whether inputs may be the same: axes that both files fix are equal; open ones fit all."""
-    return len(one) == len(other) and all(
-        a == b or not (isinstance(a, int) and isinstance(b, int))
-        for a, b in zip(one, other, strict=True)
-    )
-
-
-def _try(runtime: OnnxRuntime, batch: NDArray[Any]) -> None:
+def _try(runtime: OnnxRuntime, batch: Arrays) -> None:
     """Some files load and cannot run: per-axis activations, shapes that do not fit."""
     try:
         runtime.run(batch)
@@ -159,7 +137,7 @@ def _try(runtime: OnnxRuntime, batch: NDArray[Any]) -> None:
             raise
         raise UnsupportedError(
             f"ONNX Runtime loads {runtime.path} and cannot run a batch of "
-            f"{list(batch.shape)}: {_first_line(error.__cause__)}"
+            f"{shapes_of(batch)}: {_first_line(error.__cause__)}"
         ) from error
 
 
@@ -170,14 +148,18 @@ def _first_line(error: BaseException) -> str:
 def _beside(
     before: OnnxRuntime,
     runtime: OnnxRuntime,
-    batch: NDArray[Any],
+    batch: Arrays,
     options: RuntimeOptions,
     runs: int,
 ) -> tuple[Profile, bench.Ratio]:
-    if not _same_network(before.input_shape, runtime.input_shape):
+    if not same_network(before, runtime):
+        takes, here = (
+            ", ".join(f"{name} {list(axes)}" for name, axes in one.inputs.items())
+            for one in (before, runtime)
+        )
         raise InvalidInputError(
-            f"{before.path} takes {list(before.input_shape)} and {runtime.path} "
-            f"{list(runtime.input_shape)}: give the float file of the same network"
+            f"{before.path} takes {takes} and {runtime.path} {here}: give the float file of the "
+            "same network"
         )
     _try(before, batch)
     model = named(before.path)
@@ -189,13 +171,12 @@ def _beside(
     return profile(model, batch, options, runs=runs), compared.ratios["file"]
 
 
-def _variants(runtime: OnnxRuntime, batch: NDArray[Any]) -> tuple[Variant, ...]:
+def _variants(runtime: OnnxRuntime, batch: Arrays) -> tuple[Variant, ...]:
     """A larger batch, more threads, inexact kernels: whatever can be tried here, measured."""
-    variants: dict[str, tuple[OnnxRuntime, NDArray[Any]]] = {}
-    cores = core_count()
-    if not isinstance(runtime.input_shape[0], int) and len(batch) < BATCHED:
-        larger = np.concatenate([batch] * (BATCHED // len(batch)))
-        variants[f"batch {len(larger)}"] = (runtime, larger)
+    variants: dict[str, tuple[OnnxRuntime, Arrays]] = {}
+    cores, times = core_count(), BATCHED // samples_of(batch)
+    if times > 1 and (larger := repeated(runtime, batch, times)) is not None:
+        variants[f"batch {samples_of(larger)}"] = (runtime, larger)
     if cores > runtime.threads:
         more = OnnxRuntime.load(runtime.path, cores)
         variants[f"threads {cores}"] = (more, batch)
@@ -207,13 +188,19 @@ def _variants(runtime: OnnxRuntime, batch: NDArray[Any]) -> tuple[Variant, ...]:
 
 def _timed(
     runtime: OnnxRuntime,
-    batch: NDArray[Any],
-    variants: Mapping[str, tuple[OnnxRuntime, NDArray[Any]]],
+    batch: Arrays,
+    variants: Mapping[str, tuple[OnnxRuntime, Arrays]],
 ) -> list[Variant]:
+    """Each variant and the file as asked for, in turns."""
     found = []
     for name, (other, array) in variants.items():
-        here = bench.latency(runtime, batch, repeats=_REPEATS).median_ms / len(batch)
-        latency = bench.latency(other, array, repeats=_REPEATS)
-        there, iqr = latency.median_ms / len(array), latency.iqr_ms / len(array)
-        found.append(Variant(name, there, there / here, iqr))
+        times = in_turns(
+            {"here": partial(runtime.run, batch), "there": partial(other.run, array)},
+            repeats=_ROUNDS,
+            warm=1,
+        )
+        here, there = times["here"] / samples_of(batch), times["there"] / samples_of(array)
+        q25, median, q75 = np.percentile(there, [25, 50, 75])
+        ratio = paired_ratio(there, here)
+        found.append(Variant(name, float(median), ratio, float(q75 - q25)))
     return found

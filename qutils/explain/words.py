@@ -32,7 +32,7 @@ def _run(found: Explanation) -> Iterator[str]:
         ratio = found.ratio
         yield (
             f"{ratio.median:.3f} of the float file's time (95 % interval {ratio.low:.3f} to "
-            f"{ratio.high:.3f}), measured in turns"
+            f"{ratio.high:.3f}), measured in turns{_verdict(found)}"
         )
     inside = found.profile.milliseconds
     yield (
@@ -40,6 +40,16 @@ def _run(found: Explanation) -> Iterator[str]:
         f"{found.profile.runs} runs under the profiler, measured; at the ceiling "
         f"{found.ceiling_ms:.3g} ms, estimated"
     )
+
+
+def _verdict(found: Explanation) -> str:
+    """Say whether the file is faster than the float file, or that it cannot be told."""
+    ratio = found.ratio
+    if found.load.busy:
+        return "; which is faster cannot be told, the machine is too busy"
+    if ratio is not None and ratio.low <= 1 <= ratio.high:
+        return "; which is faster cannot be told"
+    return ""
 
 
 def _cpu(found: Explanation) -> Iterator[str]:

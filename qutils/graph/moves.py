@@ -38,6 +38,15 @@ def rewrite_moves(module: GraphModule) -> None:
     module.graph.eliminate_dead_code()
 
 
+def only_moves(node: Node) -> bool:
+    """Return True if a node selects, repeats or arranges values and computes nothing.
+
+    One that is still in a graph after ``rewrite_moves`` works on an open axis, on the batch, or by
+    places that the network computes.
+    """
+    return op_name(node) in _MOVES
+
+
 def _sizes(node: Any) -> list[Any]:
     return list(node.meta["val"].shape)
 
@@ -213,4 +222,8 @@ _REWRITES: dict[str, _Rewrite] = {
     "stack": _stack,
     "pixel_unshuffle": _pixel_unshuffle,
     "channel_shuffle": _channel_shuffle,
+}
+#: Operators that compute nothing; those that are split or taken apart are rewritten elsewhere.
+_MOVES = (_REWRITES.keys() - {"sum"}) | {
+    *("unbind", "split", "split_with_sizes", "gather", "diagonal"),
 }

@@ -9,6 +9,7 @@ from torch.fx import GraphModule, Node
 
 from qutils.errors import UnsupportedError, known_names
 from qutils.graph.demote import beside_float
+from qutils.graph.moves import only_moves
 from qutils.graph.nodes import (
     argument,
     constant,
@@ -84,9 +85,10 @@ class _Planner:
                 self._add(node, "boundary", self._input_name(node))
             elif node.op == "call_function" and is_float(node) and node.name not in self.fused:
                 self._visit(node)
+        self._demote()
+        self._excuse_moves()
         if self.refused and self.strict:
             raise self._unsupported()
-        self._demote()
         Unrounded(
             self.module, self.target, self.sites, self.shared, self.in_float, self.fused
         ).drop()
@@ -137,6 +139,18 @@ class _Planner:
             while node.name != self.light[name]:
                 node = next(iter(node.users))
                 self.in_float[node.name] = "beside float"
+
+    def _excuse_moves(self) -> None:
+        """Name the cause of an operator that only moves what float operators compute.
+
+        A kernel would not bring it into integers, so that ``strict`` does not refuse it.
+        """
+        for node in self.refused:
+            sources = [self.shared.get(n.name, n.name) for n in float_inputs(made_by(node))]
+            moved = only_moves(made_by(node)) and sources
+            if moved and all(source in self.in_float for source in sources):
+                self.in_float[node.name] = "beside float"
+        self.refused = [n for n in self.refused if self.in_float[n.name] == "no kernel"]
 
     def _ordered(self) -> dict[str, FloatReason]:
         """The nodes in float, in order of execution."""

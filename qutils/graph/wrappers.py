@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -96,15 +96,7 @@ def check_arguments(model: nn.Module, named: Mapping[str, Tensor]) -> None:
     try:
         signature.bind(**named)
     except TypeError as error:
-        takes = ", ".join(str(parameter) for parameter in signature.parameters.values())
-        kinds = {parameter.kind for parameter in signature.parameters.values()}
-        fix = "Name the inputs as forward does."
-        if inspect.Parameter.VAR_POSITIONAL in kinds:
-            fix = "Wrap the model in a module whose forward names its inputs."
-        raise InvalidInputError(
-            f"{type(model).__name__}.forward({takes}) does not take {', '.join(named)}: {error}. "
-            f"{fix}"
-        ) from error
+        raise _misfit(model, signature, named, error) from error
     loose = [name for name in named if name not in signature.parameters]
     if loose:  # a misspelt name would be swallowed
         raise InvalidInputError(
@@ -112,6 +104,40 @@ def check_arguments(model: nn.Module, named: Mapping[str, Tensor]) -> None:
             "that take any name. Correct the name, or wrap the model in a module whose forward "
             "names its inputs."
         )
+
+
+def _misfit(
+    model: nn.Module, signature: inspect.Signature, named: Iterable[str], error: TypeError
+) -> InvalidInputError:
+    """The error for names that ``forward`` does not take: names what is too many or missing."""
+    parameters = signature.parameters
+    plain = ", ".join(str(one.replace(annotation=one.empty)) for one in parameters.values())
+    forward = f"{type(model).__name__}.forward({plain})"
+    given, kinds = list(named), {one.kind for one in parameters.values()}
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return InvalidInputError(
+            f"{forward} does not take {', '.join(given)}: {error}. Wrap the model in a module "
+            "whose forward names its inputs."
+        )
+    unknown = [name for name in given if name not in parameters]
+    needed = [name for name, one in parameters.items() if one.default is one.empty]
+    missing = [name for name in needed if name not in given]
+    if unknown and not missing:
+        none = "is not an input" if len(unknown) == 1 else "are not inputs"
+        return InvalidInputError(
+            f"{', '.join(unknown)} {none} of {forward}. Leave {_them(unknown)} out, or name "
+            f"{_them(unknown)} as forward does."
+        )
+    said = [f"{', '.join(missing)} missing"] * bool(missing)
+    said += [f"{', '.join(unknown)} unknown"] * bool(unknown)
+    return InvalidInputError(
+        f"{forward} does not take {', '.join(given)}: {'; '.join(said) or error}. Name the inputs "
+        "as forward does."
+    )
+
+
+def _them(names: Collection[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def refuse_opaque(model: nn.Module) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from qutils.discovery import Discovered
+from qutils.discovery import Discovered, DiscoveredNames
 
 RECORD = """
 from types import SimpleNamespace
@@ -51,3 +51,14 @@ def test_two_records_of_one_name_are_refused(package):
     package("b", "same", 2)
     with pytest.raises(ValueError, match="found_here have one name"):
         Discovered("found_here", "RECORD")["same"]
+
+
+def test_a_module_answers_for_its_record_without_being_imported(package):
+    package("early", "early", 1)
+    package("b", "odd name", 2)
+    names = DiscoveredNames("found_here", "RECORD")
+    assert "early" in names
+    assert "found_here.early" not in sys.modules
+    assert "odd name" in names  # no file is called so: the records are asked
+    assert not any(name in names for name in ("without", "b", "later", "", 3))
+    assert ([*names], len(names)) == (["early", "odd name"], 2)

@@ -28,6 +28,11 @@ def test_import_brings_in_neither_torch_nor_numpy():
     assert python(f"import sys, qutils as q; dir(q); q.__doc__, q.__version__; {heavy}") == "[]"
 
 
+def test_recipes_are_made_without_torch():
+    code = "import sys, qutils as q; q.Recipe(activations=q.Scheme(observer='mse'))"
+    assert python(f"{code}; print('torch' in sys.modules)") == "False"
+
+
 def test_every_public_name_is_there_and_listed():
     listed = dir(q)
     for name in q.__all__:

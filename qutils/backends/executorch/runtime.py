@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -25,19 +25,13 @@ import torch
 from executorch.extension.pybindings import portable_lib
 from executorch.runtime import Method
 from executorch.runtime import Runtime as ExecuTorchRuntime
+from numpy.typing import NDArray
 
 from qutils.backends.executorch.exporter import NAMES
 from qutils.backends.executorch.pte import executed, is_whole
-from qutils.backends.shared.runtime import (
-    Arrays,
-    Axis,
-    Runtime,
-    RuntimeOptions,
-    by_name,
-    check_inputs,
-    only,
-)
-from qutils.errors import DataError, InvalidInputError, UnsupportedError
+from qutils.backends.shared.named_runtime import Declared, NamedRuntime, require_alike
+from qutils.backends.shared.runtime import Axis, RuntimeOptions
+from qutils.errors import DataError, UnsupportedError
 
 _METHOD = "forward"
 #: ``ScalarType`` of ExecuTorch, by number.
@@ -61,7 +55,7 @@ class _Pool:
         return cls.turn
 
 
-class ExecuTorch(Runtime):
+class ExecuTorch(NamedRuntime):
     """ExecuTorch's Python runtime; what XNNPACK does not take runs in its portable kernels."""
 
     name: ClassVar[str] = "executorch"
@@ -100,45 +94,22 @@ class ExecuTorch(Runtime):
         options = RuntimeOptions(threads, exact)
         return cls(Path(path), options, _read(Path(path)))
 
-    def run(self, batch: Arrays) -> Any:
-        """Outputs of a batch. Infinities count as largest values.
-
-        Args:
-            batch: an array ``[N, ...]``; of a file with several inputs, arrays by name.
-
-        Returns:
-            an array ``[N, ...]``; of a file with several outputs, arrays by name.
-
-        Raises:
-            InvalidInputError: wrong names, shapes or dtypes; says what was expected and given.
-        """
-        declared = {name: (_open(shape), dtype) for name, (shape, dtype) in self._inputs.items()}
-        checked = check_inputs(self.path, batch, declared)
+    def computed(self, fed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the outputs, in order, of checked inputs. Infinities count as largest values."""
         turn = _Pool.claim(self.threads)
         if turn != self._turn:
             self._method, self._turn = _load(self.path, self._program), turn
         columns = [
             torch.split(torch.from_numpy(np.require(x, requirements=["C", "W"])), shape[0])
-            for x, (shape, _) in zip(checked.values(), self._inputs.values(), strict=True)
+            for x, (shape, _) in zip(fed.values(), self._inputs.values(), strict=True)
         ]
-        if len({len(parts) for parts in columns}) > 1:
-            sizes = ", ".join(f"{name} {len(x)}" for name, x in checked.items())
-            raise InvalidInputError(
-                f"Inputs of one batch hold different numbers of samples: {sizes}. Give as many of "
-                "each."
-            )
+        require_alike(dict(zip(fed, map(len, columns), strict=True)))
         rows = [self._method.execute([*part]) for part in zip(*columns, strict=True)]
-        found = [torch.cat(parts).numpy() for parts in zip(*rows, strict=True)]
-        return by_name(self._outputs, found)
+        return [torch.cat(parts).numpy() for parts in zip(*rows, strict=True)]
 
     def kernels(self) -> Counter[str]:
         """XNNPACK's nodes by what they take, ``Conv2d qint8``, and operators outside of it."""
         return Counter(executed(self._program))
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of a batch, as the file declares it."""
-        return only(self.path, self._inputs)[1]
 
     @property
     def version(self) -> str:
@@ -146,14 +117,9 @@ class ExecuTorch(Runtime):
         return importlib.metadata.version("executorch")
 
     @property
-    def input_shape(self) -> tuple[Axis, ...]:
-        """Shape of a batch: open where the file computes one sample."""
-        return _open(only(self.path, self._inputs)[0])
-
-    @property
-    def inputs(self) -> dict[str, tuple[Axis, ...]]:
-        """Shapes of all inputs, by name."""
-        return {name: _open(shape) for name, (shape, _) in self._inputs.items()}
+    def declared(self) -> Mapping[str, Declared]:
+        """Axes and type of each input, by name, in order; open where a file computes one sample."""
+        return {name: (_open(shape), dtype) for name, (shape, dtype) in self._inputs.items()}
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import logging
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -31,12 +31,14 @@ from torch._inductor.utils import run_and_get_code
 
 from qutils.backends.inductor.pt2 import check
 from qutils.backends.shared.cpu import X86, saturates
+from qutils.backends.shared.named_runtime import Declared, NamedRuntime, require_alike
 from qutils.backends.shared.overflow import warn_of_overflow
-from qutils.backends.shared.runtime import Arrays, Axis, Runtime, RuntimeOptions, check_inputs, only
+from qutils.backends.shared.runtime import Axis, RuntimeOptions
 from qutils.convert import register_operators
-from qutils.errors import InvalidInputError, MissingPackageError, UnsupportedError
+from qutils.errors import MissingPackageError, UnsupportedError
 from qutils.graph.nodes import argument, layer_of, op_name
 from qutils.graph.quiet import quiet
+from qutils.graph.signature import OUTPUT
 
 #: Samples computed in one call, at the most.
 PART = 64
@@ -48,7 +50,7 @@ _CALLS = re.compile(
 )
 
 
-class Inductor(Runtime):
+class Inductor(NamedRuntime):
     """PyTorch's compiler with frozen weights, which is what brings the integer kernels."""
 
     name: ClassVar[str] = "inductor"
@@ -89,42 +91,27 @@ class Inductor(Runtime):
         return cls(Path(path), options, program)
 
     @torch.no_grad()
-    def run(self, batch: Arrays) -> Any:
-        """Outputs of a batch; the first of a size is compiled for.
-
-        Args:
-            batch: an array ``[N, ...]``; of a file with several inputs, arrays by name.
-
-        Returns:
-            an array ``[N, ...]``; of a file with several outputs, arrays by name.
+    def computed(self, fed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the outputs, in order, of checked inputs; the first of a size is compiled for.
 
         Raises:
-            InvalidInputError: wrong names, shapes or dtypes; says what was expected and given.
+            InvalidInputError: inputs that hold different numbers of samples.
             UnsupportedError: Inductor cannot compile the graph.
         """
-        checked = check_inputs(self.path, batch, self._inputs)
-        tensors = [
-            torch.from_numpy(np.require(x, requirements=["C", "W"])) for x in checked.values()
-        ]
+        require_alike({name: len(x) for name, x in fed.items()})
+        tensors = [torch.from_numpy(np.require(x, requirements=["C", "W"])) for x in fed.values()]
         columns = [torch.split(x, PART) for x in tensors]
-        if len({len(x) for x in tensors}) > 1:
-            sizes = ", ".join(f"{name} {len(x)}" for name, x in checked.items())
-            raise InvalidInputError(
-                f"Inputs of one batch hold different numbers of samples: {sizes}. Give as many of "
-                "each."
-            )
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
             rows = [self._computed(part) for part in zip(*columns, strict=True)]
         finally:
             torch.set_num_threads(before)
-        if isinstance(rows[0], torch.Tensor):
-            return torch.cat(rows).numpy()
-        return {name: torch.cat([row[name] for row in rows]).numpy() for name in rows[0]}
+        return [torch.cat(parts).numpy() for parts in zip(*rows, strict=True)]
 
-    def _computed(self, part: tuple[torch.Tensor, ...]) -> Any:
-        return self._at(part)(self._argument(part))
+    def _computed(self, part: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+        found = self._at(part)(self._argument(part))
+        return [found] if isinstance(found, torch.Tensor) else [*found.values()]
 
     def _argument(self, part: tuple[torch.Tensor, ...]) -> Any:
         """What the program was exported with: one tensor, or a dict of several."""
@@ -174,14 +161,15 @@ class Inductor(Runtime):
         return str(torch.__version__)
 
     @property
-    def input_shape(self) -> tuple[Axis, ...]:
-        """Shape of a batch, of any size."""
-        return only(self.path, self._inputs)[0]
+    def declared(self) -> Mapping[str, Declared]:
+        """Axes and type of each input, by name, in order; the batch is of any size."""
+        return self._inputs
 
     @property
-    def inputs(self) -> dict[str, tuple[Axis, ...]]:
-        """Shapes of all inputs, by name."""
-        return {name: axes for name, (axes, _) in self._inputs.items()}
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in order; ``output`` if there is one."""
+        spec: Any = self._program.call_spec.out_spec
+        return (OUTPUT,) if spec.is_leaf() else tuple(map(str, spec.context))
 
 
 def _require_machine() -> None:

@@ -15,7 +15,7 @@ import contextlib
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,19 +28,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from qutils.backends.onnxruntime.unsigned import with_unsigned_activations
 from qutils.backends.shared.cpu import EXACT_OPTION, has_vnni
+from qutils.backends.shared.limits import KEY, Limits
+from qutils.backends.shared.named_runtime import Declared, NamedRuntime, refused
 from qutils.backends.shared.qdq import Tap, with_taps
-from qutils.backends.shared.runtime import (
-    Arrays,
-    Axis,
-    Inner,
-    Runtime,
-    RuntimeOptions,
-    by_name,
-    check_inputs,
-    only,
-    require,
-)
-from qutils.errors import DataError, InvalidInputError, UnsupportedError
+from qutils.backends.shared.runtime import Arrays, Inner, RuntimeOptions, require
+from qutils.errors import DataError, UnsupportedError
 
 #: Operators that multiply by weights in float.
 FLOAT_OPS = frozenset(
@@ -70,7 +62,7 @@ class OptimizedOps:
     float_layers: tuple[str, ...]  # convolutions and matrix products that stayed in float
 
 
-class OnnxRuntime(Runtime):
+class OnnxRuntime(NamedRuntime):
     """ONNX Runtime, CPUExecutionProvider, sequential execution."""
 
     name: ClassVar[str] = "onnxruntime"
@@ -79,7 +71,10 @@ class OnnxRuntime(Runtime):
         self.path = path
         self.options = options
         self._session = session
-        self._inputs = {spec.name: spec for spec in session.get_inputs()}
+        self._declared = {
+            spec.name: (spec.shape, np.dtype(_DTYPES[spec.type])) for spec in session.get_inputs()
+        }
+        self.limits = Limits.loads(session.get_modelmeta().custom_metadata_map.get(KEY))
         self._outputs = tuple(spec.name for spec in session.get_outputs())
 
     @classmethod
@@ -95,33 +90,13 @@ class OnnxRuntime(Runtime):
         _check_interface(Path(path), session)
         return cls(Path(path), options, session)
 
-    def run(self, batch: Arrays) -> Any:
-        """Outputs of a batch. NaN and Inf pass through as computed.
-
-        Args:
-            batch: an array ``[N, ...]``; of a file with several inputs, arrays by name.
-
-        Returns:
-            an array ``[N, ...]``; of a file with several outputs, arrays by name.
-
-        Raises:
-            InvalidInputError: wrong names, shapes or dtypes; says what was expected and given.
-        """
-        fed = self._fed(batch)
+    def computed(self, fed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the outputs, in order, of checked inputs. NaN and Inf pass through."""
         try:
-            found = self._session.run(None, fed)
+            found: list[NDArray[Any]] = self._session.run(None, dict(fed))
         except _REFUSED as error:  # an index outside of its table, say
-            shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in fed.items())
-            raise InvalidInputError(
-                f"{self.path} cannot run {shapes}: {_reason(error)}. Give values and sizes that "
-                "the network was built for."
-            ) from error
-        return by_name(self._outputs, found)
-
-    def _fed(self, batch: Arrays) -> dict[str, NDArray[Any]]:
-        """The inputs by name, checked."""
-        declared = {n: (s.shape, np.dtype(_DTYPES[s.type])) for n, s in self._inputs.items()}
-        return check_inputs(self.path, batch, declared)
+            raise refused(self.path, fed, _reason(error)) from error
+        return found
 
     def inner(self, batch: Arrays) -> tuple[Inner, ...]:
         """Quantized activations in order of execution: what each ``QuantizeLinear`` gives.
@@ -129,7 +104,9 @@ class OnnxRuntime(Runtime):
         Raises: as ``run``.
         """
         session, taps = self._tapped
-        values = session.run([tap.name for tap in taps], self._fed(batch))
+        if not taps:  # of no names, the session returns all outputs
+            return ()
+        values = session.run([tap.name for tap in taps], self.fed(batch))
         return tuple(
             Inner(value.astype(np.int32), tap.scale, tap.zero_point)
             for value, tap in zip(values, taps, strict=True)
@@ -149,24 +126,14 @@ class OnnxRuntime(Runtime):
         return optimized_ops(self.path, self.options).counts
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of a batch, as the file declares it."""
-        return np.dtype(_DTYPES[only(self.path, self._inputs).type])
-
-    @property
     def version(self) -> str:
         """Version of the onnxruntime package."""
         return str(ort.__version__)
 
     @property
-    def input_shape(self) -> tuple[Axis, ...]:
-        """Shape the file declares; open axes are names or None."""
-        return tuple(only(self.path, self._inputs).shape)
-
-    @property
-    def inputs(self) -> dict[str, tuple[Axis, ...]]:
-        """Shapes of all inputs, by name."""
-        return {name: tuple(spec.shape) for name, spec in self._inputs.items()}
+    def declared(self) -> Mapping[str, Declared]:
+        """Axes and type of each input, by name, in order."""
+        return self._declared
 
     @property
     def outputs(self) -> tuple[str, ...]:

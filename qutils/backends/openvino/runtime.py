@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -31,19 +31,12 @@ from numpy.typing import NDArray
 
 from qutils.backends.openvino.signal_stack import signal_stack_kept
 from qutils.backends.shared.cpu import saturates
-from qutils.backends.shared.onnx_file import read_onnx
+from qutils.backends.shared.limits import Limits
+from qutils.backends.shared.named_runtime import Declared, NamedRuntime, refused
+from qutils.backends.shared.onnx_file import limits_of, read_onnx
 from qutils.backends.shared.qdq import Tap, with_taps
-from qutils.backends.shared.runtime import (
-    Arrays,
-    Axis,
-    Inner,
-    Runtime,
-    RuntimeOptions,
-    by_name,
-    check_inputs,
-    only,
-)
-from qutils.errors import DataError, InvalidInputError, UnsupportedError
+from qutils.backends.shared.runtime import Arrays, Axis, Inner, RuntimeOptions
+from qutils.errors import DataError, UnsupportedError
 
 #: Shapes of all inputs, in order.
 _Shapes = tuple[tuple[int, ...], ...]
@@ -57,16 +50,22 @@ _KEPT = 4
 _WARMUP = 5
 
 
-class OpenVino(Runtime):
+class OpenVino(NamedRuntime):
     """OpenVINO's CPU plugin, one stream, float layers in float32 (not bfloat16)."""
 
     name: ClassVar[str] = "openvino"
 
-    def __init__(self, path: Path, options: RuntimeOptions, model: ov.Model) -> None:
+    def __init__(
+        self, path: Path, options: RuntimeOptions, model: ov.Model, limits: Limits
+    ) -> None:
         self.path = path
         self.options = options
         self._model = model
-        self._inputs = dict(zip(_names(model.inputs), model.inputs, strict=True))
+        self._declared = {
+            name: (_axes(port), np.dtype(port.get_element_type().to_dtype()))
+            for name, port in zip(_names(model.inputs), model.inputs, strict=True)
+        }
+        self.limits = limits
         self._outputs = _names(model.outputs)
         self._compiled: dict[_Shapes, ov.CompiledModel] = {}  # by shapes of a batch
         self._first = self._of_one()
@@ -82,48 +81,27 @@ class OpenVino(Runtime):
         options = RuntimeOptions(threads, exact)
         if Path(path).suffix == _OWN:
             _check_own(Path(path))
-        else:
-            read_onnx(path, external=False)  # of a broken file OpenVINO tells by a page of formats
+            limits = Limits()
+        else:  # of a broken file OpenVINO tells by a page of formats
+            limits = limits_of(read_onnx(path, external=False))
         model = _read(Path(path), str(path))
         if exact and saturates():
             from qutils.backends.shared.overflow import warn_of_overflow  # imports torch
 
             warn_of_overflow(Path(path), "OpenVINO", _weighted(model))
-        return cls(Path(path), options, model)
+        return cls(Path(path), options, model, limits)
 
-    def run(self, batch: Arrays) -> Any:
-        """Outputs of a batch. NaN and Inf pass through as computed.
-
-        Args:
-            batch: an array ``[N, ...]``; of a file with several inputs, arrays by name.
-
-        Returns:
-            an array ``[N, ...]``; of a file with several outputs, arrays by name.
-
-        Raises:
-            InvalidInputError: wrong names, shapes or dtypes; says what was expected and given, or
-                values that the network refuses.
-        """
-        fed = self._fed(batch)
-        compiled = self._at(tuple(x.shape for x in fed))
+    def computed(self, fed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the outputs, in order, of checked inputs. NaN and Inf pass through."""
+        arrays = _in_order(fed)
         try:
-            found = compiled(fed, share_inputs=True)
+            compiled = self._at(tuple(x.shape for x in arrays))
+            found = compiled(arrays, share_inputs=True)
+        except UnsupportedError as error:  # of these sizes: one sample was compiled when it loaded
+            raise refused(self.path, fed, _reason(error.__cause__ or error)) from error
         except RuntimeError as error:
-            shapes = ", ".join(str(list(x.shape)) for x in fed)
-            raise InvalidInputError(
-                f"{self.path} cannot run inputs {shapes}: {_reason(error)}. Give values and sizes "
-                "that the network was built for."
-            ) from error
-        return by_name(self._outputs, [found[i] for i in range(len(self._outputs))])
-
-    def _fed(self, batch: Arrays) -> list[NDArray[Any]]:
-        """The inputs in order, checked."""
-        declared = {
-            name: (_axes(port), np.dtype(port.get_element_type().to_dtype()))
-            for name, port in self._inputs.items()
-        }
-        found = check_inputs(self.path, batch, declared).values()
-        return [np.asarray(x, order="C") for x in found]
+            raise refused(self.path, fed, _reason(error)) from error
+        return [found[i] for i in range(len(self._outputs))]
 
     def inner(self, batch: Arrays) -> tuple[Inner, ...] | None:
         """Quantized activations in order of execution: what each ``QuantizeLinear`` gives.
@@ -136,7 +114,7 @@ class OpenVino(Runtime):
         """
         if self.path.suffix == _OWN:
             return None
-        fed = self._fed(batch)
+        fed = _in_order(self.fed(batch))
         model, taps = self._tapped
         _reshape(model, tuple(x.shape for x in fed))
         values = _compile(self.path, model, self.options)(fed)
@@ -179,7 +157,7 @@ class OpenVino(Runtime):
 
         Raises: as ``run``.
         """
-        fed = self._fed(batch)
+        fed = _in_order(self.fed(batch))
         model = self._model.clone()
         with _our_errors(self.path):
             _reshape(model, tuple(x.shape for x in fed))
@@ -196,30 +174,24 @@ class OpenVino(Runtime):
         return {kind: sums[kind] for kind in sorted(sums, key=lambda k: -sums[k]) if sums[kind]}
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of a batch, as the file declares it."""
-        found: np.dtype[Any] = np.dtype(only(self.path, self._inputs).get_element_type().to_dtype())
-        return found
-
-    @property
     def version(self) -> str:
         """Version of the openvino package."""
         return _version()
 
     @property
-    def input_shape(self) -> tuple[Axis, ...]:
-        """Shape the file declares; open axes are None."""
-        return _axes(only(self.path, self._inputs))
-
-    @property
-    def inputs(self) -> dict[str, tuple[Axis, ...]]:
-        """Shapes of all inputs, by name."""
-        return {name: _axes(port) for name, port in self._inputs.items()}
+    def declared(self) -> Mapping[str, Declared]:
+        """Axes and type of each input, by name, in order."""
+        return self._declared
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in order."""
         return self._outputs
+
+
+def _in_order(fed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """The inputs as the plugin takes them."""
+    return [np.asarray(x, order="C") for x in fed.values()]
 
 
 def _names(ports: Sequence[Any]) -> tuple[str, ...]:
@@ -323,7 +295,7 @@ def _our_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """The last line that OpenVINO says, without its source positions."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]

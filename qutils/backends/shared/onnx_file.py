@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
+from qutils.backends.shared.limits import KEY, Limits
 from qutils.errors import DataError
 
 
@@ -32,3 +33,8 @@ def read_onnx(path: str | Path, *, external: bool = True) -> ModelProto:
             f"{error}. Export it again."
         ) from error
     return model
+
+
+def limits_of(model: ModelProto) -> Limits:
+    """Return the largest inputs that a file's metadata names."""
+    return Limits.loads(next((one.value for one in model.metadata_props if one.key == KEY), None))

@@ -12,6 +12,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from torch import nn
 
+from qutils.backends.shared.limits import KEY, Limits
 from qutils.backends.shared.onnx_integers import drop_unused, keep_integers
 from qutils.backends.shared.translate import translate
 from qutils.convert import convert
@@ -69,7 +70,24 @@ def to_onnx(
         raise
     except Exception as error:
         raise UnsupportedError(f"torch.onnx cannot translate the graph: {_root(error)}") from error
-    return compact(model, rewrite)
+    compacted = compact(model, rewrite)
+    if limits := _limits(signature, [one.name for one in model.graph.input]).dumps():
+        compacted.metadata_props.add(key=KEY, value=limits)
+    return compacted
+
+
+def _limits(signature: Signature, names: list[str]) -> Limits:
+    """What the inputs of a file, in its order, may hold at most."""
+    most = {axis.name: axis.most for axis in signature.open_axes if axis.most is not None}
+    found = [(names.index(spec.name), spec) for spec in signature.inputs if spec.name in names]
+    sizes = (
+        (place, index, most[axis])
+        for place, spec in found
+        for index, axis in enumerate(spec.axes)
+        if isinstance(axis, str) and axis in most
+    )
+    rows = ((place, spec.table.rows) for place, spec in found if spec.table is not None)
+    return Limits(tuple(sizes), tuple(rows))
 
 
 def _root(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qutils.backends.shared.gpu import lacking_gpu
-from qutils.backends.shared.runtime import Axis, Runtime, RuntimeOptions, check_batch, require
+from qutils.backends.shared.named_runtime import Declared, NamedRuntime
+from qutils.backends.shared.runtime import RuntimeOptions, require
 from qutils.backends.tensorrt import engine as tensorrt_engine
 from qutils.backends.tensorrt import plan as tensorrt_plan
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
@@ -30,7 +32,7 @@ _SUFFIXES = (".onnx", ".engine")
 _FLOAT32 = np.dtype("float32")
 
 
-class TensorRt(Runtime):
+class TensorRt(NamedRuntime):
     """One engine of one input and one output, float32 both, on the GPU that torch calls ``cuda``.
 
     Larger batches than the engine takes are cut.
@@ -38,8 +40,10 @@ class TensorRt(Runtime):
 
     name: ClassVar[str] = "tensorrt"
 
-    def __init__(self, options: RuntimeOptions, engine: Any, counted: Counter[str]) -> None:
-        self.options, self._engine, self._counted = options, engine, counted
+    def __init__(
+        self, path: Path, options: RuntimeOptions, engine: Any, counted: Counter[str]
+    ) -> None:
+        self.path, self.options, self._engine, self._counted = path, options, engine, counted
         self._trt = require(tensorrt_engine.PACKAGE, tensorrt_engine.INSTALL)
         self._torch = _torch()
         self._context = engine.create_execution_context()
@@ -68,17 +72,13 @@ class TensorRt(Runtime):
                 plan = Path(folder) / "model.engine"
                 tensorrt_engine.build(file, plan, ["CURRENT"])
             counted = tensorrt_plan.steps(plan)
-            return cls(options, _deserialize(file, plan.read_bytes()), counted)
+            return cls(file, options, _deserialize(file, plan.read_bytes()), counted)
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Logits of a batch: ``[N, ...] -> [N, classes]``. NaN and Inf pass through as computed.
-
-        Raises:
-            InvalidInputError: wrong shape or dtype; names expected and given.
-        """
-        checked = check_batch(batch, self.input_shape, _FLOAT32)
+    def computed(self, fed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the output of a checked batch, as the only item."""
+        (checked,) = fed.values()
         parts = [checked[i : i + self._largest] for i in range(0, len(checked), self._largest)]
-        return np.concatenate([self._run(part) for part in parts])
+        return [np.concatenate([self._run(part) for part in parts])]
 
     def _run(self, part: NDArray[Any]) -> NDArray[Any]:
         y, stream = self._bound(part), self._torch.cuda.current_stream()
@@ -97,7 +97,7 @@ class TensorRt(Runtime):
         Raises:
             InvalidInputError: as ``run``; a batch larger than the engine takes.
         """
-        checked = check_batch(batch, self.input_shape, _FLOAT32)
+        (checked,) = self.fed(batch).values()
         if len(checked) > self._largest:
             raise InvalidInputError(f"the engine takes batches of at most {self._largest}")
         cuda = self._torch.cuda
@@ -149,10 +149,16 @@ class TensorRt(Runtime):
         return str(self._trt.__version__)
 
     @property
-    def input_shape(self) -> tuple[Axis, ...]:
-        """Shape the engine declares; the open batch is None."""
+    def declared(self) -> Mapping[str, Declared]:
+        """Shape and type of the one input by name; the open batch is None."""
         shape = self._engine.get_tensor_shape(self._input)
-        return tuple(None if axis == -1 else int(axis) for axis in shape)
+        axes = tuple(None if axis == -1 else int(axis) for axis in shape)
+        return {self._input: (axes, _FLOAT32)}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Name of the one output."""
+        return (self._output,)
 
 
 def _torch() -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import onnx
@@ -84,6 +86,24 @@ def test_kept_samples_are_few_and_bounded(monkeypatch):
     monkeypatch.setattr(calibration, "SAMPLE_BYTES", 1)
     assert torch.equal(q.calibrate(model, [x[:8], x[8:]]).samples, x[:1])
     assert kept.samples.untyped_storage().nbytes() == kept.samples.nbytes  # not all of x
+
+
+def test_a_network_that_stays_in_float_is_held_to_the_resolution_of_float32(tmp_path, strict):
+    torch.manual_seed(0)
+    sim = q.calibrate(nn.Sequential(nn.LayerNorm(8), nn.GELU()), torch.randn(16, 8))
+    path = q.export(sim, tmp_path / "net.onnx")
+    found = examine(sim, path).verification
+    assert found.quantization_db == math.inf
+    assert found.passed
+    assert found.file_db > 100
+    assert not replace(found, file_db=99.0).passed
+    model = onnx.load(path)
+    scale = next(t for t in model.graph.initializer if list(t.dims) == [8])
+    scale.CopyFrom(
+        onnx.numpy_helper.from_array(2 * onnx.numpy_helper.to_array(scale) + 1, scale.name)
+    )
+    onnx.save(model, path)
+    assert "this runtime shows no layers to compare" in examine(sim, path).warning
 
 
 def test_a_file_of_another_shape_is_reported_and_not_raised(tmp_path):

@@ -3,14 +3,17 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from qutils.analysis import verify
 from qutils.analysis.parity import Simulation
+from qutils.calibration import calibrate
 from qutils.errors import InvalidInputError
 from qutils.export import export
 from qutils.runtimes import load
 from qutils.schemes import Recipe
 from tests.unit.graph.networks import NETWORKS, observed
+from tests.unit.graph.networks.base import Net, linear
 
 
 @pytest.fixture
@@ -65,6 +68,32 @@ def test_a_last_layer_with_float_output_is_compared_too(exported):
     found = verify(sim, spoiled(shape), X, "onnxruntime")
     assert found.first is None
     assert str(found).startswith("What follows the last quantized layer differs; ")
+
+
+def test_each_output_is_held_to_its_own_quantization_error():
+    def forward(net, x):  # the second output is rounded, the first hardly
+        y = net.first(x)
+        return {"fine": y, "coarse": torch.exp(4 * y)}
+
+    net, x = Net(forward, first=linear(6, 4)), torch.randn(32, 6)
+    sim = calibrate(net, x)
+
+    class Spoiled(Simulation):
+        def run(self, batch):
+            outputs = super().run(batch)
+            noise = np.random.default_rng(0).standard_normal(outputs["fine"].shape)
+            fine = outputs["fine"] + 0.2 * outputs["fine"].std() * noise.astype(np.float32)
+            return {**outputs, "fine": fine}
+
+        def inner(self, batch):
+            return None
+
+    whole, spoiled = (verify(sim, one(sim), x) for one in (Simulation, Spoiled))
+    assert whole.passed
+    assert not spoiled.passed
+    assert spoiled.output == "fine"
+    assert 13 < spoiled.file_db < 15 < spoiled.quantization_db
+    assert f"file and simulation: {spoiled.file_db:.1f} dB of fine on 32 samples" in str(spoiled)
 
 
 def test_no_samples_and_other_shapes_are_refused(exported):

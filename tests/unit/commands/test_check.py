@@ -5,7 +5,9 @@ import pytest
 from click.testing import CliRunner
 from onnx import helper
 
+from qutils.backends.tensorrt.rules import Violation
 from qutils.cli import main
+from qutils.commands.check import CHECKS, findings
 from tests.unit.backends.tensorrt.tensorrt_files import BROKEN, good
 
 
@@ -42,6 +44,34 @@ def test_a_breach_is_told_with_its_node(name, tmp_path):
     assert result.stdout.startswith(f"{rule}: ")
     assert "Mend: " in result.stdout
     assert rule in result.stderr
+
+
+def test_breaches_of_one_kind_are_told_once():
+    many = [
+        *(
+            Violation("zero-point", f"Q 'q{i}'", f"its zero point is {i}", "be 0")
+            for i in range(40)
+        ),
+        *(
+            Violation("int8", f"Q 'q{i}'", "its integers are uint8", "quantize to int8")
+            for i in "ab"
+        ),
+        Violation("scale", "Q 'last'", "its scale is computed while it runs", "store the scale"),
+        Violation("scale", "Q 'last'", "a scale is not above 0 and finite", "be positive"),
+    ]
+    assert findings(many) == [
+        "zero-point: 40 times, Q 'q0', Q 'q1', Q 'q2' and 37 more: of the first, its zero point is "
+        "0. Mend: be 0",
+        "int8: 2 times, Q 'qa', Q 'qb': its integers are uint8. Mend: quantize to int8",
+        "scale: Q 'last': its scale is computed while it runs. Mend: store the scale",
+        "scale: Q 'last': a scale is not above 0 and finite. Mend: be positive",
+    ]
+
+
+def test_the_help_says_whose_rules_they_are():
+    text = CliRunner().invoke(main, ["check", "--help"]).output
+    assert "The rules are TensorRT's alone" in text
+    assert [*CHECKS] == ["tensorrt"]
 
 
 def test_a_missing_file_and_an_unknown_target(tmp_path):

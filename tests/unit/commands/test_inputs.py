@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from qutils.calibration import observe
 from qutils.commands.inputs import Inputs, read_inputs
 from qutils.commands.material import read_material
+from qutils.export import export_float
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -25,9 +27,49 @@ def test_folder_of_inputs_is_read_in_order_of_names():
     assert read.y.tolist() == [0, 1, 2, 0, 1, 2]
 
 
-def test_single_array_of_an_archive_needs_no_name():
-    np.savez("one.npz", anything=np.ones((2, 3)), labels=np.array([0, 1]))
-    assert read_inputs(Path("one.npz")).x.dtype == torch.float32
+@pytest.mark.parametrize("name", ["inputs", "input", ""], ids=["any", "forward", "none"])
+def test_the_only_array_of_an_archive_goes_by_three_names(name, quantize):
+    x = np.load("data.npy")  # tiny is a Sequential, whose forward takes ``input``
+    np.savez("one.npz", **{name: x}) if name else np.savez("one.npz", x)
+    result = quantize("nets.py:tiny", "--data", "one.npz", "--simulate-only")
+    assert result.exit_code == 0, result.output
+
+
+def test_another_name_is_refused_with_what_was_expected(quantize):
+    np.savez("one.npz", imagez=np.load("data.npy"))
+    words = ["nets.py:Sine", "old.onnx", "--data", "one.npz"]
+    result = quantize(*words)
+    assert result.exit_code == 2
+    said = (
+        "Expected an array 'x' in one.npz, got 'imagez'. Name it so, or 'inputs', which fits any "
+        "network of one input."
+    )
+    assert said in " ".join(result.output.split())
+    assert Path("old.onnx").read_bytes() == b"earlier result"
+    np.savez("one.npz", x=np.load("data.npy"))
+    assert quantize(*words).exit_code == 0
+
+
+def test_the_only_array_has_the_name_of_an_onnx_input(quantize):
+    graph = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    kept = observe(graph, torch.from_numpy(np.load("data.npy"))).captured
+    export_float(kept.module, kept.signature, Path("float.onnx"))
+    for name, code in (("input", 0), ("imagez", 2)):
+        np.savez("one.npz", **{name: np.load("data.npy")})
+        result = quantize("float.onnx", "--data", "one.npz", "--simulate-only")
+        assert result.exit_code == code, result.output
+
+
+def test_an_array_beyond_the_arguments_is_named_alone(quantize):
+    x = np.load("data.npy")
+    np.savez("two.npz", x=x, y=np.zeros(40, int))
+    words = ["nets.py:Sine", "--data", "two.npz", "--simulate-only"]
+    result = quantize(*words)
+    assert result.exit_code == 2
+    said = "y is not an input of Sine.forward(x). Leave it out, or name it as forward does."
+    assert said in " ".join(result.output.split())
+    np.savez("two.npz", x=x)
+    assert quantize(*words).exit_code == 0
 
 
 def test_scored_inputs_are_used_for_nothing_else():
@@ -111,7 +153,7 @@ ARCHIVES = {
         ("inf", 2, "NaN or Inf"),
         ("bytes", 2, "inputs of uint8: give floats"),
         ("wrong shape", 2, "cannot run inputs of shape [N, 2, 8, 8]"),
-        ("two arrays", 2, "does not take a, b: "),
+        ("two arrays", 2, "does not take a, b: input missing; a, b unknown"),
         ("few labels", 2, "labels of shape [3]"),
         ("float labels", 2, "labels of float64: give whole numbers from 0 on"),
         ("large label", 2, "a label is 3, but nets.py:tiny tells 3 classes apart"),

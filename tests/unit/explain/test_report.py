@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from qutils.bench.latency import Latency
+from qutils.bench.latency import Latency, Ratio
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
 from qutils.explain import Load, advice, explain, lines, remarks
 from qutils.explain.busy import load_of, share_of_core
@@ -15,6 +15,15 @@ from qutils.explain.cpu import offers
 from qutils.explain.report import Variant
 
 IDLE = Load(core=1.0, spread=0.0)
+WITHOUT_VNNI = offers(frozenset({"avx2"}))
+
+
+def slowed(found, kind):
+    """The profile with one operator of a kind that takes nearly all of the time."""
+    profile = found.profile
+    one = next(one for one in profile.executed if one.kind == kind)
+    slow = replace(one, milliseconds=1000.0, durations=(1000.0,) * profile.runs)
+    return replace(profile, executed=tuple(slow if o is one else o for o in profile.executed))
 
 
 @pytest.fixture
@@ -52,6 +61,7 @@ def test_a_larger_batch_is_tried(found):
             f"Measured with {variant.name}: {variant.milliseconds:.3g} ms" in s for s in said
         )
         assert variant.iqr_ms > 0
+        assert 0 < variant.ratio.low <= variant.ratio.median <= variant.ratio.high
 
 
 def test_spreads_stand_beside_medians(found):
@@ -69,14 +79,68 @@ def test_spreads_stand_beside_medians(found):
 
 @pytest.mark.parametrize(("core", "spread"), [(0.5, 0.0), (1.0, 0.6)])
 def test_a_busy_machine_is_not_judged(found, core, spread):
-    faster = (Variant("batch 8", 0.1, 0.5, 0.01),)
+    faster = (Variant("batch 8", 0.1, Ratio(0.5, 0.4, 0.6), 0.01),)
+    found = replace(found, profile=slowed(found, "conversion"), offers=WITHOUT_VNNI)
     idle, busy = (replace(found, load=load, variants=faster) for load in (IDLE, Load(core, spread)))
+    assert any(" % of the time, " in said for said in advice(idle))
+    assert not any("of the time" in said for said in advice(busy))
     assert any(said.startswith("Measured with batch 8: 0.1 ms") for said in advice(idle))
     assert not any("Measured" in said for said in advice(busy))
     said = remarks(busy)
     assert said[0].startswith("The machine is too busy to judge times: this process got")
+    assert "take less, cannot be told" in said[0]
     assert "Measured with batch 8, not to be judged: 0.1 ms" in said[-1]
     assert not any("busy" in said for said in remarks(idle))
+    assert not any("only" in said for said in said[1:])  # the ceiling is one of these times
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.4, 0.6, ""), (0.9, 0.97, "; whether it gains cannot be told"), (0.96, 1.2, "; no gain")],
+    ids=["gain", "open", "none"],
+)
+def test_a_variant_is_judged_by_its_interval(found, low, high, verdict):
+    ratio = Ratio((low + high) / 2, low, high)
+    idle = replace(found, load=IDLE, variants=(Variant("batch 8", 0.1, ratio, 0.01),))
+    said = [one for one in (*advice(idle), *remarks(idle)) if one.startswith("Measured")]
+    assert said == [
+        f"Measured with batch 8: 0.1 ms a sample (IQR 0.01 ms), {ratio.median:.2f} (95 % interval "
+        f"{low:.2f} to {high:.2f}) of the time{verdict}."
+    ]
+    assert (said[0] in advice(idle)) == (not verdict)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "load", "verdict"),
+    [
+        (Ratio(0.5, 0.4, 0.6), IDLE, "measured in turns"),
+        (Ratio(1.0, 0.9, 1.1), IDLE, "measured in turns; which is faster cannot be told"),
+        (
+            Ratio(0.5, 0.4, 0.6),
+            Load(0.5, 0.0),
+            "measured in turns; which is faster cannot be told, the machine is too busy",
+        ),
+    ],
+    ids=["told", "open", "busy"],
+)
+def test_the_float_file_is_compared_only_if_it_can_be_told(found, ratio, load, verdict):
+    said = next(
+        s for s in lines(replace(found, ratio=ratio, load=load)) if "float file's time" in s
+    )
+    assert said.endswith(verdict)
+
+
+def test_a_share_has_an_interval_over_runs(found):
+    one, other = found.profile.executed[:2]
+    shares = []
+    for durations in ((1.0,) * 30, (0.0001,) * 14 + (100.0,) * 16):
+        timed = replace(one, durations=durations)
+        executed = (timed, replace(other, durations=(1.0,) * 30))
+        shares.append(replace(found.profile, executed=executed).part([timed]))
+    steady, shaky = shares
+    assert (steady.low, steady.median, steady.high) == (0.5, 0.5, 0.5)
+    assert shaky.median > 0.9 > 0.01 > shaky.low  # which no verdict follows from
+    assert found.profile.part([]).median == 0
 
 
 def test_a_core_that_others_use_is_shared():
@@ -153,6 +217,7 @@ def test_islands_are_named_with_their_reason(found):
     slow = replace(ops["Erf"].executed, milliseconds=1000.0)
     changed = replace(
         found,
+        load=IDLE,
         float_ops=(replace(ops["Erf"], executed=slow),),
         profile=replace(found.profile, executed=(slow,)),
     )
@@ -162,9 +227,8 @@ def test_islands_are_named_with_their_reason(found):
 
 
 def test_conversions_are_named_with_the_longest(found):
-    first, *rest = (one for one in found.profile.executed if one.kind == "conversion")
-    slow = replace(first, milliseconds=1000.0)
-    changed = replace(found, profile=replace(found.profile, executed=(slow, *rest)))
+    first = next(one for one in found.profile.executed if one.kind == "conversion")
+    changed = replace(found, load=IDLE, profile=slowed(found, "conversion"))
     assert f"take 100 % of the time, {first.title!r} the longest" in "\n".join(advice(changed))
 
 
@@ -177,6 +241,7 @@ def test_channels_that_do_not_fill_the_kernel_are_named(found):
         ((32, 16, 3, 3), 1, None),
     ):
         layer = replace(one, name="layer", source="", weight=weight, groups=groups, **slow)
+        layer = replace(layer, durations=(1000.0,) * 5)
         profile = replace(found.profile, executed=(layer,))
         changed = replace(found, profile=profile, float_ops=(), load=IDLE)
         said = "\n".join([*advice(changed), *remarks(changed)])
@@ -186,10 +251,15 @@ def test_channels_that_do_not_fill_the_kernel_are_named(found):
 def test_a_cpu_without_vnni_says_what_exact_costs(found):
     old = replace(
         found,
-        offers=offers(frozenset({"avx2"})),
-        variants=(Variant("exact=False", 0.5, 0.5),),
+        load=IDLE,
+        offers=WITHOUT_VNNI,
+        variants=(Variant("exact=False", 0.5, Ratio(0.5, 0.4, 0.6)),),
     )
     assert any("lacks VNNI" in said and "exact=False takes 0.50" in said for said in remarks(old))
+    for load, high in ((Load(0.5, 0.0), 0.6), (IDLE, 1.1)):
+        variants = (Variant("exact=False", 0.5, Ratio(0.5, 0.4, high)),)
+        unclear = replace(old, load=load, variants=variants)
+        assert any("how much cannot be told: with exact=False" in s for s in remarks(unclear))
     new = replace(found, offers=offers(frozenset({"avx2", "avx_vnni"})))
     assert not any("lacks VNNI" in said for said in remarks(new))
 
@@ -198,6 +268,8 @@ def test_a_float_file_is_told_to_quantize(fp32):
     found = explain(fp32, runs=5)
     assert not found.quantized
     assert advice(found)[0].startswith("The file is float throughout. Quantize it")
+    assert "times as fast" in advice(replace(found, load=IDLE))[0]
+    assert "times as fast" not in advice(replace(found, load=Load(0.5, 0.0)))[0]
     assert any(line.startswith("In float: all ") for line in lines(found))
 
 
@@ -280,8 +352,8 @@ def test_inputs_of_every_kind(tmp_path, shape, kind, given, batch):
 @pytest.mark.parametrize(
     ("shape", "given", "message"),
     [
-        (["n", 3, "h", "w"], {}, "leaves axes open: give the sizes of all 3 .* like 64x64x64"),
-        (["n", 3, "h", "w"], {"sizes": (9, 7)}, "give the sizes of all 3"),
+        (["n", 3, "h", "w"], {}, "give an array, or the sizes of all 3 .* --sizes 64x64x64"),
+        (["n", 3, "h", "w"], {"sizes": (9, 7)}, "the sizes of all 3"),
         (["n", 3, 8, 8], {"sizes": (3, 9, 9)}, r"expects \[n, 3, 8, 8\]"),
         ([4, 3, 8, 8], {"batch": 1}, "its batch size is fixed, give 4"),
     ],
@@ -305,11 +377,12 @@ def test_files_of_other_kinds_and_of_other_networks(int8, fp32, tmp_path):
 def test_a_change_of_layout_at_the_ends_is_no_fault_of_the_network(found):
     first = found.profile.executed[0]
     turned = replace(first, op="Transpose", kind="conversion", weight=None, milliseconds=1000.0)
+    turned = replace(turned, durations=(1000.0,) * 5)
     conv = replace(first, op="QLinearConv", kind="integer", weight=(16, 16, 3, 3))
     for executed, says, words in (
         ((turned, conv, conv), remarks, "at the ends of the network"),
         ((conv, turned, conv), advice, "without a channels-last kernel stand between"),
     ):
-        changed = replace(found, profile=replace(found.profile, executed=executed))
+        changed = replace(found, load=IDLE, profile=replace(found.profile, executed=executed))
         assert words in "\n".join(says(changed))
         assert words not in "\n".join((remarks if says is advice else advice)(changed))

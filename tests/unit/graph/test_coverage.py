@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from qutils.calibration import calibrate
+from qutils.errors import UnsupportedError
 from qutils.graph import TARGETS, capture, coverage, place
 from tests.unit.graph.networks import graph_of, observed
 from tests.unit.graph.networks.base import Net, conv, linear
@@ -75,6 +76,32 @@ def test_reasons_are_said():
         "Between float operators, where integers would only round, kept in float: add (1).",
         "They form 1 float island between integer kernels.",
     ]
+
+
+def test_what_moves_values_between_float_operators_is_not_said_to_lack_a_kernel():
+    def forward(net, x):  # the first place of a sequence of any length
+        rolled = torch.roll(net.norm(net.first(x)), 1, 1)
+        return net.last(torch.tanh(rolled.chunk(2, 1)[0][:, 0]))
+
+    net = Net(forward, first=linear(8, 8), norm=nn.LayerNorm(8), last=linear(8, 3))
+    module = capture(net, {"x": torch.randn(2, 5, 8)}, dynamic={"x": {1: "length"}}).module
+    found = coverage(module, place(module, ORT)).sentences()
+    assert found[1:3] == [
+        "No integer kernel, kept in float: layer_norm (norm), tanh (tanh).",
+        "Between float operators, where integers would only round, kept in float: "
+        "roll (roll), split (split), select (select).",
+    ]
+    with pytest.raises(
+        UnsupportedError, match=r"^operators aten.layer_norm in module 'norm', aten.tanh"
+    ):
+        place(module, ORT, strict=True)
+
+
+def test_what_moves_integers_along_an_open_axis_lacks_a_kernel():
+    net = Net(lambda net, x: net.last(net.first(x)[:, 0]), first=linear(8, 8), last=linear(8, 3))
+    module = capture(net, {"x": torch.randn(2, 5, 8)}, dynamic={"x": {1: "length"}}).module
+    found = coverage(module, place(module, ORT)).sentences()
+    assert found[1] == "No integer kernel, kept in float: select (select)."
 
 
 def test_many_layers_are_counted_not_listed():

@@ -28,6 +28,8 @@ def assert_contained(rows, low, high):
 def test_the_registry_holds_the_names_that_schemes_allow():
     assert [*OBSERVERS] == [*OBSERVER_NAMES]
     assert next(iter(OBSERVERS)) == Scheme().observer
+    modules = {name: type(record).__module__ for name, record in OBSERVERS.items()}
+    assert modules == {name: f"qutils.observers.{name}" for name in OBSERVERS}
 
 
 @every_observer
