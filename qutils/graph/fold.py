@@ -21,6 +21,7 @@ from qutils.graph.parameters import UNTRAINED, bias_path, new_parameter, trains
 from qutils.graph.transposed import TRANSPOSED, by_output
 
 FOLDABLE = ("conv1d", "conv2d", "conv3d", "linear", *TRANSPOSED)
+_RESHAPES = ("view", "reshape", "_unsafe_view", "flatten")
 BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
 
 
@@ -80,10 +81,11 @@ def _fold_one(module: GraphModule, node: Node) -> bool:
     found = statistics(node)
     if found is None:
         return False
-    layer, eps = found
+    source, eps = found
+    layer = _layer_of_rows(source)
     if op_name(layer) not in FOLDABLE or len(layer.users) != 1:
         return False
-    if op_name(layer) == "linear" and layer.meta["val"].ndim != 2:
+    if op_name(layer) == "linear" and source.meta["val"].ndim != 2:
         return False  # the channels that BatchNorm sees are axis 1, those of the layer the last
     operands = (layer.args[1], argument(layer, 2), *node.args[1:5])
     if not all(is_settled(module, operand) for operand in operands):
@@ -111,8 +113,18 @@ def _fold_one(module: GraphModule, node: Node) -> bool:
         learns = any(map(trains, offsets)) if offsets else trains(weight)
         bias_node = new_parameter(module, bias_name, new_bias, layer, trainable=learns)
     layer.args = (layer.args[0], weight_node, bias_node, *layer.args[3:])
-    replace_norm(module, node, layer)
+    replace_norm(module, node, source)
     return True
+
+
+def _layer_of_rows(source: Node) -> Node:
+    """Return the linear layer ``[N, ..., C]`` of which a reshape makes rows ``[M, C]``, or ``source``."""
+    if op_name(source) not in _RESHAPES or len(source.users) != 1:
+        return source
+    layer, rows = source.args[0], source.meta["val"]
+    if not isinstance(layer, Node) or op_name(layer) != "linear" or rows.ndim != 2:
+        return source
+    return layer if layer.meta["val"].shape[-1] == rows.shape[-1] else source
 
 
 def untrained(module: GraphModule, *operands: Any) -> list[str]:

@@ -113,8 +113,14 @@ def _grid_behind(w: Writer, node: Node) -> Grid | None:
     """The grid of an integer kernel's result; None where an operand or the result is float."""
     grids = {_grid(user) for user in _clips(node)[-1].users if op_name(user) in _QUANTIZES}
     operands = [n for n in node.all_input_nodes if is_float(n)]
-    integers = all(w.stored(n) is not None or w.values[n.name].grid is not None for n in operands)
+    integers = all(_is_integer(w, n) for n in operands)
     return grids.pop() if len(grids) == 1 and integers else None
+
+
+def _is_integer(w: Writer, node: Node) -> bool:
+    if w.stored(node) is not None:
+        return True
+    return node.op != "get_attr" and w.values[node.name].grid is not None
 
 
 def _clips(node: Node) -> list[Node]:

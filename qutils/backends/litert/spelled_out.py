@@ -16,7 +16,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
-from qutils.graph.nodes import op_name
+from qutils.graph.nodes import argument, insert, op_name
 
 #: Samples of the example from which a function is traced.
 _BATCH = 2
@@ -167,7 +167,7 @@ def spell_out(module: GraphModule, is_known: Callable[[Node], bool]) -> set[str]
 
     Operators and arguments that no function of this file describes stay as they are.
     """
-    made: set[str] = set()
+    made = _slice_parts(module)
     for node in list(module.graph.nodes):
         function = _FUNCTIONS.get(op_name(node))
         if function is None or is_known(node):
@@ -179,6 +179,34 @@ def spell_out(module: GraphModule, is_known: Callable[[Node], bool]) -> set[str]
         made |= _inline(module, node, traced)
     module.recompile()
     return made
+
+
+def _slice_parts(module: GraphModule) -> set[str]:
+    """Make a slice without its axis of each ``select`` and each part of ``unbind``."""
+    made: set[str] = set()
+    for node in list(module.graph.nodes):
+        if op_name(node) == "select":
+            made |= _sliced(node, node, argument(node, 1), argument(node, 2))
+        elif op_name(node) == "unbind":
+            for part in [user for user in node.users if op_name(user) == "getitem"]:
+                made |= _sliced(part, node, argument(node, 1, 0), part.args[1])
+    module.graph.eliminate_dead_code()
+    return made
+
+
+def _sliced(result: Node, node: Node, axis: int, index: Any) -> set[str]:
+    source: Any = node.args[0]
+    value = source.meta["val"]
+    size, axis = value.shape[axis], axis % value.ndim
+    if not isinstance(size, int) or not isinstance(index, int):
+        return set()  # along the batch
+    index %= size
+    part = value.narrow(axis, index, 1)
+    aten = torch.ops.aten
+    one = insert(result, aten.slice.Tensor, (source, axis, index, index + 1), part)
+    made = insert(result, aten.squeeze.dim, (one, axis), part.squeeze(axis))
+    result.replace_all_uses_with(made)
+    return {one.name, made.name}
 
 
 def _traced(node: Node, function: Callable[..., Tensor]) -> GraphModule:

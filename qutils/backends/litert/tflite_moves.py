@@ -42,6 +42,8 @@ def permute(w: Writer, node: Node, grid: Grid | None) -> Value:
 def expand(w: Writer, node: Node, grid: Grid | None) -> Value:
     """Nothing for arithmetic, which broadcasts by itself; GATHER for other readers."""
     x, shape = w.read(node.args[0]), w.shapes[node.name]
+    if w.stored(node.args[0]) is not None and w.growing(node) == 0:
+        x = _for_each_sample(w, x, len(shape))
     if x.shape == shape or all(_fills(w, reader, node) for reader in _readers(node)):
         return x
     if len(x.shape) != len(shape) or x.shape[0] != shape[0]:
@@ -53,6 +55,30 @@ def expand(w: Writer, node: Node, grid: Grid | None) -> Value:
             inputs = (x.tensor, w.flat.integers([0] * size))
             x = w.emit("GATHER", inputs, made, x.grid, "GatherOptions", axis=axis)
     return x
+
+
+def _for_each_sample(w: Writer, x: Value, rank: int) -> Value:
+    """Return a stored tensor once for each sample: it is added to zeros ``[N, 1, ...]``.
+
+    The zeros are the first value of each sample of the network's input, times zero.
+    """
+    given = next(iter(w.values.values()))
+    one, sizes = w.flat.constant(np.zeros(1, np.float32)), (1,) * len(given.shape)
+    ends = (w.flat.integers([n] * len(sizes)) for n in (0, 1, 1))
+    options = {"beginMask": 1, "endMask": 1}
+    first = w.emit(
+        "STRIDED_SLICE",
+        (given.tensor, *ends),
+        sizes,
+        None,
+        "StridedSliceOptions",
+        **options,
+    )
+    zeros = w.emit("MUL", (first.tensor, one), sizes, None, "MulOptions")
+    zeros = w.reshaped(zeros, (1,) * rank)
+    real, grid = w.requantized(x, None), x.grid
+    added = w.emit("ADD", (zeros.tensor, real.tensor), x.shape, None, "AddOptions")
+    return w.requantized(added, grid)
 
 
 def _fills(w: Writer, reader: Node, node: Node) -> bool:
