@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from torch.fx import Interpreter, Node
 from qutils.analysis.sqnr import decibels, sqnr_db
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, Placement
+from qutils.graph.signature import Batch, named_outputs
 from qutils.simulate import FakeQuantize, SimulatedModel
 
 
@@ -24,15 +25,16 @@ class FloatActivations:
     ``values`` float32 by site name, in order of execution; ``power`` is ``sum x^2`` of each.
     """
 
-    x: Tensor
+    x: Batch
     values: dict[str, Tensor]
     power: dict[str, float]
-    logits: Tensor
+    logits: Tensor  # the first of several outputs
 
     @property
     def nbytes(self) -> int:
         """Memory that is kept [bytes]."""
-        return sum(t.nbytes for t in (self.x, self.logits, *self.values.values()))
+        given = self.x.values() if isinstance(self.x, Mapping) else (self.x,)
+        return sum(t.nbytes for t in (*given, self.logits, *self.values.values()))
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,21 @@ class LayerComparison:
         return min(self.layers, key=lambda layer: layer.sqnr_db)
 
 
-def float_activations(captured: Captured, placement: Placement, x: Tensor) -> FloatActivations:
-    """Run a batch ``[N, ...]`` through the float graph once and keep its activations.
+def float_activations(captured: Captured, placement: Placement, x: Batch) -> FloatActivations:
+    """Run a batch ``[N, ...]``, or one tensor an input, through the float graph once.
 
-    Memory: all activations of the batch (``nbytes``): of 64 pictures, 23 MB in ResNet-8 and 42 MB
+    Memory: all activations of the batch (``nbytes``): of 64 images, 23 MB in ResNet-8 and 42 MB
     in MobileNetV2.
 
     Raises:
         InvalidInputError: a batch of the wrong shape or type, or with NaN or Inf.
     """
-    captured.check(x)
-    if len(x) == 0 or not torch.isfinite(x).all():
-        raise InvalidInputError("the batch is empty or holds NaN or Inf: give sound pictures")
+    inputs = captured.signature.arguments(x)
+    if any(len(t) == 0 or not torch.isfinite(t).all() for t in inputs):
+        raise InvalidInputError("the batch is empty or holds NaN or Inf: give finite samples")
     keeper = _Keeper(captured, placement)
     with torch.no_grad():
-        logits = keeper.run(x)
+        logits = _first(captured.signature.pack(keeper.run(*inputs)))
     values = {
         site.name: keeper.kept[site.node].detach()  # an added parameter, say
         for site in placement.sites.values()
@@ -92,7 +94,7 @@ def compare_layers(kept: FloatActivations, sim: SimulatedModel) -> LayerComparis
     """
     powers: dict[str, float] = {}
     with torch.no_grad(), _noise_into(powers, kept, sim):
-        logits = sim(kept.x)
+        logits = _first(sim(kept.x))
     layers = [
         LayerSqnr(site.name, site.role, decibels(kept.power[site.name], powers[site.name]))
         for site in sim.placement.sites.values()
@@ -135,6 +137,10 @@ def _noise_into(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _first(outputs: Any) -> Tensor:
+    return next(iter(named_outputs(outputs).values()))
 
 
 def _power(x: Tensor) -> float:

@@ -20,6 +20,7 @@ from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph.affine_maps import fold_affine_maps
 from qutils.graph.attention import check_attention
 from qutils.graph.axes import Dynamic, Layout, layout
+from qutils.graph.casts import drop_idle_casts
 from qutils.graph.constants import fold_constants
 from qutils.graph.decompose import decompose
 from qutils.graph.fold import fold_batch_norm
@@ -128,6 +129,7 @@ def capture(model: nn.Module, example: Batch, dynamic: Dynamic | Layout | None =
     identity = identity_of(module)
     fold_batch_norm(module)
     replace_batch_norm(module)
+    drop_idle_casts(module)
     fold_affine_maps(module)
     rewrite(module)
     module.graph.eliminate_dead_code()

@@ -118,7 +118,7 @@ def _fold_one(module: GraphModule, node: Node) -> bool:
 
 
 def _layer_of_rows(source: Node) -> Node:
-    """Return the linear layer ``[N, ..., C]`` of which a reshape makes rows ``[M, C]``, or ``source``."""
+    """Return the linear layer ``[N, ..., C]`` that a reshape makes rows of, or ``source``."""
     if op_name(source) not in _RESHAPES or len(source.users) != 1:
         return source
     layer, rows = source.args[0], source.meta["val"]

@@ -65,14 +65,14 @@ def _for_each_sample(w: Writer, x: Value, rank: int) -> Value:
     given = next(iter(w.values.values()))
     one, sizes = w.flat.constant(np.zeros(1, np.float32)), (1,) * len(given.shape)
     ends = (w.flat.integers([n] * len(sizes)) for n in (0, 1, 1))
-    options = {"beginMask": 1, "endMask": 1}
     first = w.emit(
         "STRIDED_SLICE",
         (given.tensor, *ends),
         sizes,
         None,
         "StridedSliceOptions",
-        **options,
+        beginMask=1,
+        endMask=1,
     )
     zeros = w.emit("MUL", (first.tensor, one), sizes, None, "MulOptions")
     zeros = w.reshaped(zeros, (1,) * rank)

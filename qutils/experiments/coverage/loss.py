@@ -10,15 +10,17 @@ from qutils.analysis.layers import compare_layers, float_activations
 from qutils.graph.signature import Batch
 from qutils.simulate import SimulatedModel
 
+_SAMPLES = 8
+
 
 def steepest(sim: SimulatedModel, samples: Batch) -> str:
-    """Return where SQNR falls most from one quantized activation to the next, with the figures.
-
-    Empty for networks with named inputs, whose layers are not compared one by one.
-    """
-    if not isinstance(samples, Tensor):
-        return ""
-    found = compare_layers(float_activations(sim.captured, sim.placement, samples[:8]), sim).layers
+    """Return where SQNR falls most from one quantized activation to the next, with the figures."""
+    few: Batch
+    if isinstance(samples, Tensor):
+        few = samples[:_SAMPLES]
+    else:
+        few = {name: x[:_SAMPLES] for name, x in samples.items()}
+    found = compare_layers(float_activations(sim.captured, sim.placement, few), sim).layers
     if len(found) < 2:
         return ""
     before, after = min(pairwise(found), key=lambda pair: pair[1].sqnr_db - pair[0].sqnr_db)
