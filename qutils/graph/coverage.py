@@ -94,6 +94,7 @@ _WHY: dict[FloatReason, str] = {
     "no kernel": "No integer kernel, kept in float",
     "kept": "Kept in float as asked",
     "masked": "Sums before a softmax, in which a mask leaves 8 bits no resolution, kept in float",
+    "weighs": "Weights of attention, which the kernel's scale resolves coarsely, kept in float",
     "beside float": "Between float operators, where integers would only round, kept in float",
     "ending": "In float at the end",
 }

@@ -123,9 +123,14 @@ def _roll(module: GraphModule, node: Node) -> Node | None:
 
 def _repeat(module: GraphModule, node: Node) -> Node | None:
     source: Any = node.args[0]
-    times = list(argument(node, 1))
-    if len(times) != len(_sizes(source)) or not all(isinstance(n, int) for n in times):
+    times, sizes = list(argument(node, 1)), _sizes(source)
+    if len(times) != len(sizes):
         return None
+    if not all(isinstance(n, int) for n in times):  # as often as there are samples, say
+        if any(n != 1 and size != 1 for n, size in zip(times, sizes, strict=True)):
+            return None
+        shape = [-1 if isinstance(n, int) and n == 1 else n for n in times]
+        return insert(node, _ATEN.expand.default, (source, shape), node.meta["val"])
     axes = [axis for axis, n in enumerate(times) if n != 1]
     return _indexed(module, node, axes, lambda size, place: list(range(size)) * times[axes[place]])
 

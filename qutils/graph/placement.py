@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 
 from torch.fx import GraphModule, Node
 
@@ -112,6 +113,9 @@ class _Planner:
         elif op in self.target.quantized and _is_masked(node):
             self.in_float[node.name] = "masked"
             self._add(node, "activation", layer_of(node))
+        elif op in self.target.fixed_ranges and self._is_weighing(node):
+            self.in_float[node.name] = "weighs"
+            self._add(node, "activation", layer_of(node))
         elif op in self.target.products:
             for source in float_inputs(node):
                 self._constant(source)
@@ -131,11 +135,30 @@ class _Planner:
             self.in_float[node.name] = "ending" if ending else "no kernel"
             self._add(node, "activation", layer_of(node))
 
+    def _is_weighing(self, node: Node) -> bool:
+        """Return True for a softmax whose result a product reads: the weights of attention.
+
+        Its kernel has one scale for all, 1/256, in which the weights of many positions are few
+        steps; rounded to a scale of their own they keep 8 bits.
+        """
+        if op_name(node) != "softmax":
+            return False
+        users = list(node.users)
+        while users:
+            user = users.pop()
+            if op_name(user) in self.target.products:
+                return True
+            if op_name(user) in self.target.pass_through:
+                users += user.users
+        return False
+
     def _demote(self) -> None:
         """Leave light operators, and activations fused into them, in float beside float."""
         for name in beside_float(self.module, self.light, self.shared, self.in_float):
             node = next(n for n in self.module.graph.nodes if n.name == name)
             self.in_float[name] = "beside float"
+            last = self.light[name]
+            self.sites[last] = replace(self.sites[last], fixed=None)  # no kernel asks for it
             while node.name != self.light[name]:
                 node = next(iter(node.users))
                 self.in_float[node.name] = "beside float"
@@ -222,7 +245,8 @@ class _Planner:
         self.names.add(unique)
         ceiling = clip_range(node)[1] if node.name in self.fused else math.inf
         layer = layer_of(axis_of or node)
-        fixed = self.target.fixed_ranges.get(op_name(node))
+        in_float = node.name in self.in_float
+        fixed = None if in_float else self.target.fixed_ranges.get(op_name(node))
         self.sites[node.name] = Site(unique, role, node.name, layer, ceiling, fixed)
 
     def _biases(self) -> list[Bias]:

@@ -8,10 +8,11 @@ from typing import Literal
 
 Role = Literal["boundary", "weight", "activation"]
 #: Why a node stays in float: the backend has no integer kernel for it; the caller asked for it
-#: (``keep_float``); a mask was added to its scores; it turns logits into probabilities at the end;
-#: or it has a kernel, but works on values that float operators compute or read, so that integers
-#: would only round them.
-FloatReason = Literal["no kernel", "kept", "masked", "ending", "beside float"]
+#: (``keep_float``); a mask was added to its scores; its result weighs values in a product, for
+#: which its kernel's scale is coarse; it turns logits into probabilities at the end; or it has a
+#: kernel, but works on values that float operators compute or read, so that integers would only
+#: round them.
+FloatReason = Literal["no kernel", "kept", "masked", "weighs", "ending", "beside float"]
 
 
 @dataclass(frozen=True)

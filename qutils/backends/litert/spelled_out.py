@@ -239,10 +239,12 @@ def _inline(module: GraphModule, node: Node, traced: GraphModule) -> set[str]:
             values[step] = next(sources)
         elif step.op == "call_function":
             args: Any = map_arg(step.args, values.__getitem__)
-            if op_name(step) in ("view", "reshape") and args[1][0] == _BATCH:
-                args = (args[0], [-1, *args[1][1:]])
+            operator = step.target
+            if op_name(step) in ("view", "reshape"):
+                operator = torch.ops.aten.reshape.default  # takes channels-last values too
+                args = (args[0], [-1, *args[1][1:]]) if args[1][0] == _BATCH else args
             with module.graph.inserting_before(node):
-                new = module.graph.call_function(step.target, args, dict(step.kwargs))
+                new = module.graph.call_function(operator, args, dict(step.kwargs))
             new.meta = {**node.meta, "val": step.meta["val"]}
             values[step] = new
             made.add(new.name)

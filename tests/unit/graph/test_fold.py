@@ -105,6 +105,24 @@ def test_rows_are_normalized_by_the_next_layer():
     assert biases == ["1.bias", "5.bias"]  # the first had none
 
 
+@torch.no_grad()
+def test_batch_norm_of_the_rows_of_a_sequence_is_folded():
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.norm = nn.Linear(6, 5), nn.BatchNorm1d(5)
+
+        def forward(self, x):
+            y = self.layer(x)
+            return self.norm(y.flatten(0, 1)).reshape_as(y)
+
+    model, x = random_batch_norm(Rows()).eval(), torch.randn(3, 4, 6)
+    module = capture(model, x).module
+    assert batch_norms(module) == 0
+    assert [op_name(n) for n in module.graph.nodes].count("linear") == 1
+    torch.testing.assert_close(module(x), model(x))
+
+
 def b(n):
     return nn.Parameter(torch.linspace(-1.0, 2.0, n))
 

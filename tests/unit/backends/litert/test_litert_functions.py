@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from qutils.analysis import sqnr_db
 from qutils.calibration import calibrate
 from qutils.export import export
 from qutils.integer import IntegerReference
@@ -90,3 +91,38 @@ def _steps(got: Tensor, wanted: Tensor) -> Tensor:
     """Return how far values are apart, in steps of the wanted ones' scale."""
     between = wanted.unique().diff()
     return (got - wanted).abs() / between[between > 1e-6].min()
+
+
+class Tokens(nn.Module):
+    """A vision transformer in small: a class token, a probe, attention by parts of one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.qkv, self.head = nn.Conv2d(3, 8, 2, 2), nn.Linear(8, 24), nn.Linear(8, 3)
+        self.cls, self.probe = (
+            nn.Parameter(torch.randn(1, 1, 8)),
+            nn.Parameter(torch.randn(1, 1, 8)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.cls.expand(x.shape[0], -1, -1), tokens], 1)
+        tokens = torch.cat([tokens, self.probe.repeat(x.shape[0], 1, 1)], 1)
+        q, k, v = self.qkv(tokens).reshape(x.shape[0], -1, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.head(F.gelu(tokens + mixed)[:, 0])
+
+
+@torch.no_grad()
+def test_tokens_are_added_to_any_number_of_samples(tmp_path):
+    torch.manual_seed(0)
+    module, x = Tokens().eval(), torch.randn(50, 3, 8, 8)
+    sim = calibrate(module, x, target="litert")
+    reasons = {op.op: op.reason for op in sim.coverage.in_float}
+    assert reasons["softmax"] == "weighs"
+    runtime = load(export(sim, tmp_path / "net.tflite"), "litert")
+    simulated = sim(x)
+    got = torch.from_numpy(runtime.run(x.numpy()))
+    assert sqnr_db(simulated, got) > sqnr_db(module(x), simulated) + 10
+    ones = [torch.from_numpy(runtime.run(one.numpy())) for one in x[:5].split(1)]
+    assert torch.equal(torch.cat(ones), got[:5])
