@@ -182,7 +182,9 @@ def observe(
         batches: batches ``x [B, ...]`` or ``(x, label)``, or one tensor of all pictures. A network
             with several inputs, or with integer ones, takes dicts of tensors by the names of its
             inputs: one dict of all samples, or one a batch.
-        strict: refuse operators without an integer kernel, which otherwise stay in float.
+        strict: refuse operators without an integer kernel, which otherwise stay in float. Scores
+            of a mask stay in float even so, and the weights of attention on LiteRT, of which 8
+            bits would leave little.
         keep_float: modules that stay in float although there are kernels for them.
         dynamic: axes of any size, as ``{"ids": {1: "sequence"}}``; see ``capture``. Without it,
             axes that differ between batches are open: between those of a list, and of named inputs

@@ -82,7 +82,17 @@ def load(path: Path | str, model: nn.Module) -> SimulatedModel:
     captured = capture(model, example, axes)
     _check_network(path, network, captured.identity, operators=True)
     sim = _without_ranges(captured, **made)
-    read_tensors(sim, path)  # names and shapes that differ
+    same = network is not None and network[0].digest == captured.identity.digest
+    try:
+        read_tensors(sim, path)  # names and shapes that differ
+    except DataError as error:
+        if not same:
+            raise
+        raise DataError(
+            f"{path} was made from this network by another version of qutils, which folded layers "
+            f"or placed quantizers otherwise: {error} Here neither helps: calibrate the float "
+            "model again, and save that."
+        ) from error
     _check_network(path, network, captured.identity)
     if frozen is not None:
         sim.captured.freeze(frozen)

@@ -70,7 +70,7 @@ def float_activations(captured: Captured, placement: Placement, x: Batch) -> Flo
         InvalidInputError: a batch of the wrong shape or type, or with NaN or Inf.
     """
     inputs = captured.signature.arguments(x)
-    if any(len(t) == 0 or not torch.isfinite(t).all() for t in inputs):
+    if any(t.numel() == 0 or not torch.isfinite(t).all() for t in inputs):
         raise InvalidInputError("the batch is empty or holds NaN or Inf: give finite samples")
     keeper = _Keeper(captured, placement)
     with torch.no_grad():

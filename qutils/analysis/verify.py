@@ -60,6 +60,8 @@ class Verification:
         """
         if self.file_db == math.inf:
             return math.inf
+        if math.isnan(self.file_db):  # an output of NaN
+            return -math.inf
         return self.file_db - min(self.quantization_db, FLOAT_DB - MARGIN_DB)
 
     def __str__(self) -> str:

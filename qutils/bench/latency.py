@@ -193,7 +193,7 @@ def normal_batch(
 
     Args:
         size: None takes the batch size that the file fixes, or 1.
-        sizes: the axes behind the batch, where the file leaves them open.
+        sizes: the axes after the batch, where the file leaves them open.
 
     Raises:
         InvalidInputError: size below 1, a batch size that the file does not take, or an open axis
@@ -211,7 +211,7 @@ def normal_batch(
     if len(chosen) != len(inner):
         raise InvalidInputError(
             f"input {list(runtime.input_shape)} leaves axes open: give an array, or the sizes of "
-            f"all {len(inner)} behind the batch (qutils explain --sizes "
+            f"all {len(inner)} after the batch (qutils explain --sizes "
             f"{'x'.join(str(64) for _ in inner)})"
         )
     batch = np.random.default_rng(0).standard_normal([size, *chosen])

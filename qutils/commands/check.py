@@ -57,7 +57,7 @@ def _line(alike: Sequence[Breach]) -> str:
         named += f" and {len(nodes) - NAMED} more"
     differ = any((one.what, one.mend) != (first.what, first.mend) for one in others)
     what = f"of the first, {first.what}" if differ else first.what
-    return f"{first.rule}: {len(alike)} times, {named}: {what}. Mend: {first.mend}"
+    return f"{first.rule}: {len(alike)} times, {named}: {what}. Fix: {first.mend}"
 
 
 @click.command("check", context_settings={"show_default": True})
@@ -71,7 +71,7 @@ def command(ctx: click.Context, file: Path, target: str) -> None:
     OpenVINO run in float what they have no integer kernel for, which `qutils explain FILE` shows
     for ONNX Runtime.
 
-    Each kind of breach is told once, with its rule, how many nodes break it, the first three of
+    Each kind of breach is printed once, with its rule, how many nodes break it, the first three of
     them, and the fix; the exit code is 1 if there is any. Nothing is run, and neither a GPU nor the
     runtime is needed.
     """

@@ -27,7 +27,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--sizes", type=Sizes(), help="Of the other axes, if the file leaves them open.")
 @click.option(
-    "--data", type=_FILE, help="Inputs: .npz with an array for each input, or .npy of one."
+    "--data", type=_FILE, help="Inputs: .npz with an array for each input, or .npy of floats."
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1)
 @click.option("--runs", type=click.IntRange(min=5), default=30, help="Under the profiler.")
@@ -84,6 +84,11 @@ def _read(file: Path, data: Path, batch: int | None) -> Arrays:
         raise InvalidInputError(f"Expected --data of .npz or .npy, got {data}. Give such a file.")
     inputs, runtime = read_inputs(data), OnnxRuntime.load(file)
     first = next((axes[0] for axes in runtime.inputs.values() if axes), 1)
+    if batch is not None and batch > len(inputs.x):
+        raise InvalidInputError(
+            f"Expected at least {batch} samples in {data}, got {len(inputs.x)}. Give more, or a "
+            "smaller --batch."
+        )
     taken = inputs.x[: batch or (first if isinstance(first, int) else 1)]
     if isinstance(taken, NamedSamples):
         return typed(runtime, taken.numpy())

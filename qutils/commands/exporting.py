@@ -94,7 +94,7 @@ def _few(x: Tensor | zoo.Photographs | NamedSamples) -> Batch:
 
 
 def _sizes(sim: SimulatedModel, before: Path, after: Path) -> list[str]:
-    """Bytes of both files; of their weights too where the format tells them apart."""
+    """Bytes of both files; of their weights too where the format lists them."""
     weights = summary.weight_lines(bench.size_of(after)) if after.suffix in SIZED else []
     try:
         export_float(sim.captured.module, sim.captured.signature, before)

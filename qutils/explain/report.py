@@ -78,7 +78,7 @@ def explain(
         float_path: the float file to compare with, in turns, in the same run.
         batch: an array, arrays by name for several inputs, or the size of a batch of normal
             values; what the file fixes, or 1, if None.
-        sizes: the axes behind the batch, where the file leaves them open; those of the float file
+        sizes: the axes after the batch, where the file leaves them open; those of the float file
             unless given.
 
     Raises:

@@ -120,7 +120,11 @@ def _misfit(
             "whose forward names its inputs."
         )
     unknown = [name for name in given if name not in parameters]
-    needed = [name for name, one in parameters.items() if one.default is one.empty]
+    needed = [
+        name
+        for name, one in parameters.items()
+        if one.default is one.empty and one.kind is not one.VAR_KEYWORD
+    ]
     missing = [name for name in needed if name not in given]
     if unknown and not missing:
         none = "is not an input" if len(unknown) == 1 else "are not inputs"

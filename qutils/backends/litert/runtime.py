@@ -27,7 +27,7 @@ from ai_edge_litert import __version__ as litert_version
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from qutils.backends.litert.tflite import CHANNELS_LAST
+from qutils.backends.litert.tflite import CHANNELS_LAST, OPERAND
 from qutils.backends.shared.runtime import (
     Arrays,
     Axis,
@@ -99,7 +99,7 @@ class LiteRT(Runtime):
         return tuple(
             _inner(tensor, interpreter.get_tensor(tensor["index"]))
             for tensor in made
-            if tensor["dtype"] == np.int8
+            if tensor["dtype"] == np.int8 and OPERAND not in tensor["name"]
         )
 
     @cached_property

@@ -17,6 +17,8 @@ from qutils.errors import not_installed
 IDENTIFIER = b"TFL3"
 #: The names of tensors that lie with their channels last end so; the others lie as in PyTorch.
 CHANNELS_LAST = ".last"
+#: In the names of operands that were moved to the grid of a result: no results themselves.
+OPERAND = ".operand"
 _SCHEMA = 3  # version of the format
 _ALIGNMENT = 16  # bytes; kernels read constants where they lie in the file
 _KINDS = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"}
@@ -89,6 +91,7 @@ class FlatModel:
         last: bool = False,
         buffer: int = 0,
         open_axis: int | None = None,
+        operand: bool = False,
     ) -> int:
         """A new tensor; returns its index. ``open_axis`` grows with the batch: -1 in the file."""
         s = self.schema
@@ -97,7 +100,7 @@ class FlatModel:
             shape=np.array(shape, np.int32),
             type=getattr(s.TensorType, _KINDS[dtype]),
             buffer=buffer,
-            name=name or f"{len(self._tensors):x}" + CHANNELS_LAST * last,
+            name=name or f"{len(self._tensors):x}" + OPERAND * operand + CHANNELS_LAST * last,
             hasRank=True,
         )
         if open_axis is not None:

@@ -23,7 +23,7 @@ def gelu(w: Writer, node: Node, grid: Grid | None) -> Value:
 
 
 def prelu(w: Writer, node: Node, grid: Grid | None) -> Value:
-    """Write PRELU, its slopes ``[C]`` along the axis that lies last."""
+    """Write PRELU, its slopes ``[C]`` along the last axis."""
     slopes = w.stored(node.args[1])
     assert slopes is not None
     x = w.arranged(w.read(node.args[0]), last=True)

@@ -216,7 +216,7 @@ def _operand(w: Writer, node: Any, rank: int, last: bool, grid: Grid | None) -> 
     stored = w.stored(node)
     if stored is None:
         value = w.read(node)
-        value = value if grid is None else w.requantized(value, grid)
+        value = value if grid is None else w.requantized(value, grid, operand=True)
         if len(value.shape) != rank:
             value = w.arranged(value, last=False)
             value = w.reshaped(value, (1,) * (rank - len(value.shape)) + value.shape, growing=None)
@@ -239,7 +239,7 @@ def concatenate(w: Writer, node: Node, grid: Grid | None) -> Value:
     parts = [w.read(part) for part in argument(node, 0)]
     last = any(part.last for part in parts)
     shape = w.shapes[node.name]
-    inputs = [w.requantized(w.arranged(part, last), grid).tensor for part in parts]
+    inputs = [w.requantized(w.arranged(part, last), grid, operand=True).tensor for part in parts]
     axis = place_of(argument(node, 1, 0), len(shape), last)
     return w.emit(
         "CONCATENATION", inputs, shape, grid, "ConcatenationOptions", last=last, axis=axis

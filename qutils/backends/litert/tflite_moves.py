@@ -76,6 +76,7 @@ def _for_each_sample(w: Writer, x: Value, rank: int) -> Value:
     )
     zeros = w.emit("MUL", (first.tensor, one), sizes, None, "MulOptions")
     zeros = w.reshaped(zeros, (1,) * rank)
+    x = w.reshaped(x, (1,) * (rank - len(x.shape)) + x.shape, growing=None)
     real, grid = w.requantized(x, None), x.grid
     added = w.emit("ADD", (zeros.tensor, real.tensor), x.shape, None, "AddOptions")
     return w.requantized(added, grid)

@@ -144,12 +144,13 @@ class Writer:
         options: str = "",
         *,
         last: bool = False,
+        operand: bool = False,
         **values: Any,
     ) -> Value:
         """Append an operator whose result, int8 or float32, has this (PyTorch) shape."""
         made = Value(-1, tuple(shape), grid, last)
         kind = "float32" if grid is None else "int8"
-        output = self.flat.tensor(made.lies, kind, grid, last=last)
+        output = self.flat.tensor(made.lies, kind, grid, last=last, operand=operand)
         return replace(made, tensor=self.flat.operator(code, inputs, output, options, **values))
 
     def arranged(self, value: Value, last: bool) -> Value:
@@ -190,14 +191,25 @@ class Writer:
             newShape=new_shape,
         )
 
-    def requantized(self, value: Value, grid: Grid | None) -> Value:
-        """The value on another grid; in float32 if that is None."""
+    def requantized(self, value: Value, grid: Grid | None, operand: bool = False) -> Value:
+        """The value on another grid; in float32 if that is None.
+
+        From integers to integers by a sum with zero: XNNPACK's QUANTIZE multiplies by the ratio of
+        the scales with 8 fractional bits, its ADD with 20.
+
+        Args:
+            operand: the result is an operand of the operator written next, and no activation.
+        """
         if value.grid == grid:
             return value
-        code, options = "QUANTIZE", "QuantizeOptions"
-        if grid is None:
-            code, options = "DEQUANTIZE", "DequantizeOptions"
-        return self.emit(code, (value.tensor,), value.shape, grid, options, last=value.last)
+        if value.grid is not None and grid is not None:
+            zero = self.flat.constant(np.zeros(1, np.int8), Grid(grid.scale))
+            code, options, inputs = "ADD", "AddOptions", (value.tensor, zero)
+        elif grid is None:
+            code, options, inputs = "DEQUANTIZE", "DequantizeOptions", (value.tensor,)
+        else:
+            code, options, inputs = "QUANTIZE", "QuantizeOptions", (value.tensor,)
+        return self.emit(code, inputs, value.shape, grid, options, last=value.last, operand=operand)
 
 
 def unsupported(node: Node, why: str) -> UnsupportedError:

@@ -23,8 +23,12 @@ def simplify(model: onnx_ir.Model) -> None:
     for _ in range(_ROUNDS):
         folded = onnxscript.optimizer.fold_constants_ir(model, onnx_shape_inference=True)
         rewritten = onnxscript.rewriter.RewritePass(rules)(model)
-        for tidy in (common.RemoveUnusedNodesPass, common.RemoveUnusedFunctionsPass):
-            tidy()(model)
+        for tidy in (
+            common.RemoveUnusedNodesPass(),
+            common.RemoveUnusedFunctionsPass(),
+            common.RemoveUnusedOpsetsPass(),
+        ):
+            tidy(model)
         if not (folded.modified or rewritten.modified):
             break
     for each in (

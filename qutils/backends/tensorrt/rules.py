@@ -34,7 +34,7 @@ class Violation:
     mend: str
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.node}: {self.what}. Mend: {self.mend}"
+        return f"{self.rule}: {self.node}: {self.what}. Fix: {self.mend}"
 
 
 Found = Iterator[tuple[NodeProto, str, str]]  # node, what, mend

@@ -62,6 +62,7 @@ def _child(order: dict[str, Any], answers: TextIO) -> None:
         size = Profile(**order["size"])
         limit = size.gib << 30
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        os.chdir(order["folder"])  # tools leave files where they run
         subject = Subject(order["name"], size, Path(order["folder"]))
         for step, function in steps(size).items():
             if step not in order["done"]:

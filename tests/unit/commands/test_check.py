@@ -42,7 +42,7 @@ def test_a_breach_is_told_with_its_node(name, tmp_path):
     result = checked(tmp_path, make())
     assert result.exit_code == 1
     assert result.stdout.startswith(f"{rule}: ")
-    assert "Mend: " in result.stdout
+    assert "Fix: " in result.stdout
     assert rule in result.stderr
 
 
@@ -61,10 +61,10 @@ def test_breaches_of_one_kind_are_told_once():
     ]
     assert findings(many) == [
         "zero-point: 40 times, Q 'q0', Q 'q1', Q 'q2' and 37 more: of the first, its zero point is "
-        "0. Mend: be 0",
-        "int8: 2 times, Q 'qa', Q 'qb': its integers are uint8. Mend: quantize to int8",
-        "scale: Q 'last': its scale is computed while it runs. Mend: store the scale",
-        "scale: Q 'last': a scale is not above 0 and finite. Mend: be positive",
+        "0. Fix: be 0",
+        "int8: 2 times, Q 'qa', Q 'qb': its integers are uint8. Fix: quantize to int8",
+        "scale: Q 'last': its scale is computed while it runs. Fix: store the scale",
+        "scale: Q 'last': a scale is not above 0 and finite. Fix: be positive",
     ]
 
 

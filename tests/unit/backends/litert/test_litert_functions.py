@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qutils.analysis import sqnr_db
+from qutils.analysis.verify import verify
 from qutils.calibration import calibrate
 from qutils.export import export
 from qutils.integer import IntegerReference
@@ -93,6 +94,39 @@ def _steps(got: Tensor, wanted: Tensor) -> Tensor:
     return (got - wanted).abs() / between[between > 1e-6].min()
 
 
+class Two(nn.Module):
+    """Results of two layers, of different scales, that one operator joins in front of another."""
+
+    def __init__(self, join: Callable[[Tensor, Tensor], Tensor], channels: int = 4) -> None:
+        super().__init__()
+        self.a, self.b, self.join = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), join
+        self.c = nn.Conv2d(channels, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.join(self.a(x), 2.3 * self.b(x)))
+
+
+@pytest.mark.parametrize(
+    ("join", "channels"),
+    [
+        (torch.maximum, 4),
+        (lambda a, b: torch.minimum(F.hardsigmoid(a), b), 4),
+        (lambda a, b: torch.cat([torch.tanh(a), b], 1), 8),
+        (lambda a, b: torch.cat([F.hardsigmoid(a), b], 1), 8),
+    ],
+    ids=["maximum", "minimum-of-hardsigmoid", "cat-of-tanh", "cat-of-hardsigmoid"],
+)
+@torch.no_grad()
+def test_operands_of_other_scales_compute_as_simulated(join, channels, tmp_path):
+    torch.manual_seed(0)
+    module, x = Two(join, channels).eval(), torch.randn(64, 3, 6, 6)
+    sim = calibrate(module, x, target="litert")
+    assert sim.coverage.in_float == ()
+    runtime = load(export(sim, tmp_path / "net.tflite"), "litert")
+    found = verify(sim, runtime, x)
+    assert found.passed, str(found)
+
+
 class Tokens(nn.Module):
     """A vision transformer in small: a class token, a probe, attention by parts of one layer."""
 
@@ -106,7 +140,7 @@ class Tokens(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.patches(x).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.cls.expand(x.shape[0], -1, -1), tokens], 1)
+        tokens = torch.cat([self.cls.expand(x.shape[0], 1, -1), tokens], 1)
         tokens = torch.cat([tokens, self.probe.repeat(x.shape[0], 1, 1)], 1)
         q, k, v = self.qkv(tokens).reshape(x.shape[0], -1, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)

@@ -52,7 +52,7 @@ def test_node_fault_and_mend_are_named(name, node, what, mend):
     assert first.node == node
     assert re.search(what, first.what)
     assert mend in first.mend
-    assert str(first) == f"{first.rule}: {node}: {first.what}. Mend: {first.mend}"
+    assert str(first) == f"{first.rule}: {node}: {first.what}. Fix: {first.mend}"
 
 
 def test_a_node_without_name_goes_by_what_it_makes():
