@@ -96,6 +96,21 @@ def test_a_file_of_another_network_is_refused(tmp_path):
         checkpoint.load(path, nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
 
 
+def test_a_file_of_the_network_placed_otherwise_says_what_helps(tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    sim, _ = tuned(RECIPES["per channel"])
+    path = checkpoint.save(sim, tmp_path / "a.safetensors")
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    tensors = load_file(path)
+    gone = next(name for name in tensors if "quantizer_" in name)
+    save_file({name: x for name, x in tensors.items() if name != gone}, path, about)
+    with pytest.raises(DataError, match="this network by another version of qutils.*calibrate the"):
+        checkpoint.load(path, net())
+
+
 def test_other_files_and_models_are_refused(tmp_path):
     plain = zoo.save(net(), tmp_path / "float.safetensors")
     with pytest.raises(DataError, match=r"float\.safetensors holds no simulated model.*q\.save"):

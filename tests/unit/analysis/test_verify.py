@@ -51,6 +51,21 @@ def test_the_simulation_equals_itself(exported):
     assert found.file_db == float("inf")
 
 
+@pytest.mark.parametrize("spoiled", ["a", "b"])
+def test_an_output_of_nan_never_passes(spoiled):
+    sim = calibrate(
+        Net(lambda net, x: {"a": net.one(x), "b": net.two(x)}, one=linear(4, 2), two=linear(4, 3)),
+        torch.randn(8, 4),
+    )
+
+    class Spoiled(Simulation):
+        def run(self, batch):
+            found = super().run(batch)
+            return found | {spoiled: np.full_like(found[spoiled], np.nan)}
+
+    assert not verify(sim, Spoiled(sim), torch.randn(4, 4)).passed
+
+
 @pytest.mark.parametrize("layer", ["0", "4"])
 def test_the_first_diverging_layer_is_named(layer, exported):
     sim, _, spoiled = exported

@@ -77,10 +77,11 @@ def test_several_inputs_are_read_from_data(two):
         ([], "two.onnx takes ids [n, s] int64, mask [n, s] float32: values of several inputs, or"),
         (["--data", "wrong.npz"], "two.onnx takes ids, mask, got ids, msk. Give the named inputs"),
         (["--data", "two.npz", "--sizes", "5"], "--sizes makes inputs up, --data gives them"),
+        (["--data", "two.npz", "--batch", "9"], "Expected at least 9 samples in two.npz, got 6."),
         (["--data", "two.txt"], "Expected --data of .npz or .npy, got two.txt. Give such a file."),
         (["--data", "two.npz", "--float", "net.onnx"], "give the float file of the same network"),
     ],
-    ids=["none", "names", "both", "ending", "float"],
+    ids=["none", "names", "both", "few", "ending", "float"],
 )
 def test_inputs_that_do_not_fit_are_refused(two, file, words, message):
     result = run(two, "--runs", "5", *words)
