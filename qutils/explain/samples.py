@@ -73,9 +73,12 @@ def shapes_of(batch: Arrays) -> str:
 
 
 def typed(runtime: OnnxRuntime, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
-    """Return arrays in the types that the file declares; floats stay floats, integers integers."""
-    if [*arrays] == ["inputs"] and len(runtime.declared) == 1:
-        return _as(arrays["inputs"], runtime.dtype)
+    """Return arrays in the types that the file declares; floats stay floats, integers integers.
+
+    That of an only input comes without its name, which the float file may spell otherwise.
+    """
+    if len(runtime.declared) == 1 and [*arrays] in (["inputs"], [*runtime.declared]):
+        return _as(next(iter(arrays.values())), runtime.dtype)
     kinds = {name: kind for name, (_, kind) in runtime.declared.items()}
     return {name: _as(x, kinds.get(name, x.dtype)) for name, x in arrays.items()}
 
