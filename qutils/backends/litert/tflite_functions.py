@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch.fx import Node
 
@@ -52,7 +54,8 @@ def hardsigmoid(w: Writer, node: Node, grid: Grid | None) -> Value:
         w.flat.constant(filters, Grid((scale,) * channels, axis=3)),
         w.flat.constant(half, Grid((float(step),) * channels)),
     )
-    places = dict.fromkeys(("strideH", "strideW", "dilationHFactor", "dilationWFactor"), 1)
+    ones = ("strideH", "strideW", "dilationHFactor", "dilationWFactor", "depthMultiplier")
+    places: dict[str, Any] = dict.fromkeys(ones, 1)
     made = w.emit(
         "DEPTHWISE_CONV_2D",
         inputs,
@@ -61,7 +64,6 @@ def hardsigmoid(w: Writer, node: Node, grid: Grid | None) -> Value:
         "DepthwiseConv2DOptions",
         last=True,
         padding=1,  # VALID
-        depthMultiplier=1,
         **places,
     )
     return w.reshaped(w.arranged(made, x.last), x.shape, last=x.last)

@@ -109,7 +109,7 @@ def _convolve(
     outputs = len(weights.values)
     of_filters = weights.grid and Grid(weights.grid.scale, axis=axis)
     inputs = (x.tensor, w.flat.constant(filters, of_filters), _bias(w, x.grid, weights, bias))
-    places = {
+    places: dict[str, Any] = {
         "padding": padding,
         "strideH": stride[0],
         "strideW": stride[1],
@@ -281,7 +281,7 @@ def softmax(w: Writer, node: Node, grid: Grid | None) -> Value:
     x = w.arranged(x, last=axis == 1 and rank > 2)
     logarithm = op_name(node) == "log_softmax"
     code, options = ("LOG_SOFTMAX", "LogSoftmax") if logarithm else ("SOFTMAX", "Softmax")
-    values = {} if logarithm else {"beta": 1.0}
+    values: dict[str, Any] = {} if logarithm else {"beta": 1.0}
     return w.emit(code, (x.tensor,), x.shape, grid, f"{options}Options", last=x.last, **values)
 
 

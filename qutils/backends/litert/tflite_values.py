@@ -202,6 +202,7 @@ class Writer:
         """
         if value.grid == grid:
             return value
+        inputs: tuple[int, ...]
         if value.grid is not None and grid is not None:
             zero = self.flat.constant(np.zeros(1, np.int8), Grid(grid.scale))
             code, options, inputs = "ADD", "AddOptions", (value.tensor, zero)

@@ -25,7 +25,7 @@ def simplify(model: onnx_ir.Model) -> None:
         rewritten = onnxscript.rewriter.RewritePass(rules)(model)
         for tidy in (
             common.RemoveUnusedNodesPass(),
-            common.RemoveUnusedFunctionsPass(),
+            common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
             common.RemoveUnusedOpsetsPass(),
         ):
             tidy(model)
