@@ -51,7 +51,7 @@ SOURCES = (
     "qutils.experiments.study.job",
     "qutils.experiments.study.plan",
 )
-VERSIONS = ("torch", "torchao", "numpy", "onnx", "onnxscript", "onnxruntime")
+VERSIONS = ("torch", "torchao", "numpy", "onnx", "onnx_ir", "onnxscript", "onnxruntime")
 
 
 def job_key(job: Job) -> dict[str, object]:
