@@ -14,12 +14,12 @@ from qutils.errors import UnsupportedError
 from qutils.export import export
 from qutils.runtimes import load
 from qutils.simulate import SimulatedModel
+from tests.unit.backends.litert.executing import computing
 from tests.unit.graph.networks import REFUSED, Net, Network, conv, linear
 from tests.unit.graph.networks.base import head_on
 
 pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
 
-BOUNDARY = {"QUANTIZE", "DEQUANTIZE"}
 HEAD = Network(  # every operator of the head has an integer kernel too
     lambda: Net(
         lambda net, x: net.last(net.head(net.body(x))),
@@ -41,10 +41,6 @@ def decode(net: Net, x: Tensor) -> Tensor:
     a, b = net.conv(x).chunk(2, 1)
     parts = [torch.exp(a) / (2 + torch.tanh(b)), b - 0.5, F.hardswish(a) * 2.0, b - a]
     return torch.cat(parts, 1).permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def computing(kernels, kind: str) -> set[str]:
-    return {k.split()[0] for k in kernels if k.split()[1] == kind} - BOUNDARY
 
 
 @torch.no_grad()

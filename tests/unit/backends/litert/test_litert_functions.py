@@ -15,7 +15,7 @@ from qutils.calibration import calibrate
 from qutils.export import export
 from qutils.integer import IntegerReference
 from qutils.runtimes import load
-from tests.unit.backends.litert.test_litert_float import computing
+from tests.unit.backends.litert.executing import computing
 
 pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
 
