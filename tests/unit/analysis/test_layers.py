@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qutils.analysis import compare_layers, float_activations, sqnr_db
-from qutils.calibration import Observation
+from qutils.calibration import Observation, calibrate
 from qutils.errors import InvalidInputError
 from qutils.schemes import Recipe, Scheme
 from tests.unit.graph.networks import NETWORKS, ZOO, observed
@@ -18,7 +18,15 @@ def batch(kept: Observation, n: int = 6) -> torch.Tensor:
     return torch.randn(n, *kept.captured.input_shape)
 
 
-@pytest.mark.parametrize("name", [*ZOO, *NETWORKS])
+#: One of each kind; the others have the same kinds of sites.
+CORE = {*ZOO, "ten-lines", "concat", "residual", "leaky"}
+_OTHER = pytest.mark.slow(reason="networks whose kinds of sites others have")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in CORE else _OTHER) for n in [*ZOO, *NETWORKS]],
+)
 def test_every_activation_site_in_order(name):
     kept = observed(name)
     sites = [s.name for s in kept.placement.sites.values() if s.role != "weight"]
@@ -84,3 +92,19 @@ def test_unsound_batches_are_refused(x):
     kept = observed("ten-lines")
     with pytest.raises(InvalidInputError):
         float_activations(kept.captured, kept.placement, x)
+
+
+def test_sites_of_named_inputs_are_compared():
+    class Two(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor, rate: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"y": self.layer(x) * rate}
+
+    x = {"x": torch.randn(6, 4), "rate": torch.tensor(2.0)}
+    sim = calibrate(Two(), [x])
+    found = compare_layers(float_activations(sim.captured, sim.placement, x), sim)
+    assert found.layers[0].layer == "x"
+    assert found.logits_sqnr_db > 20

@@ -42,6 +42,7 @@ def test_every_control_answers_with_finite_numbers_and_words(shown: Explorer) ->
             assert f'data-fact="{escape(fact.name)}">{escape(fact.text)}</dd>' in view.html()
 
 
+@pytest.mark.slow(reason="draws each explorer many times; the core asks each for its numbers")
 def test_the_picture_follows_and_repeats(shown: Explorer) -> None:
     """Other numbers, other picture; the same setting, the same bytes, whatever came between."""
     last, seen = None, {}
