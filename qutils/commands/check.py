@@ -33,7 +33,7 @@ class Breach(Protocol):
     @property
     def what(self) -> str: ...
     @property
-    def mend(self) -> str: ...
+    def fix(self) -> str: ...
 
 
 def findings(breaches: Sequence[Breach]) -> list[str]:
@@ -55,9 +55,9 @@ def _line(alike: Sequence[Breach]) -> str:
     named = ", ".join(nodes[:NAMED])
     if len(nodes) > NAMED:
         named += f" and {len(nodes) - NAMED} more"
-    differ = any((one.what, one.mend) != (first.what, first.mend) for one in others)
+    differ = any((one.what, one.fix) != (first.what, first.fix) for one in others)
     what = f"of the first, {first.what}" if differ else first.what
-    return f"{first.rule}: {len(alike)} times, {named}: {what}. Fix: {first.mend}"
+    return f"{first.rule}: {len(alike)} times, {named}: {what}. Fix: {first.fix}"
 
 
 @click.command("check", context_settings={"show_default": True})

@@ -26,18 +26,18 @@ SLOWER = ("fusion", "residual")
 
 @dataclass(frozen=True)
 class Violation:
-    """One breach: the rule, the node, what is wrong there, and how to mend it."""
+    """One breach: the rule, the node, what is wrong there, and how to fix it."""
 
     rule: str
     node: str
     what: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.node}: {self.what}. Fix: {self.mend}"
+        return f"{self.rule}: {self.node}: {self.what}. Fix: {self.fix}"
 
 
-Found = Iterator[tuple[NodeProto, str, str]]  # node, what, mend
+Found = Iterator[tuple[NodeProto, str, str]]  # node, what, fix
 
 
 def check(source: ModelProto | str | Path) -> tuple[Violation, ...]:
@@ -50,9 +50,9 @@ def check(source: ModelProto | str | Path) -> tuple[Violation, ...]:
     """
     graph = QdqGraph.read(source)
     return tuple(
-        Violation(name, spoken(node), what, mend)
+        Violation(name, spoken(node), what, fix)
         for name, rule in RULES.items()
-        for node, what, mend in rule(graph)
+        for node, what, fix in rule(graph)
     )
 
 

@@ -31,7 +31,7 @@ def test_every_rule_has_a_file_that_breaks_it():
 
 
 @pytest.mark.parametrize(
-    ("name", "node", "what", "mend"),
+    ("name", "node", "what", "fix"),
     [
         ("uint8-activations", "x_q", "its integers are uint8", "int8"),
         ("zero-point", "x_q", "its zero point is -128", "zero point 0"),
@@ -47,12 +47,12 @@ def test_every_rule_has_a_file_that_breaks_it():
         ("operator-format", "product", "MatMulInteger", "QDQ"),
     ],
 )
-def test_node_fault_and_mend_are_named(name, node, what, mend):
+def test_node_fault_and_fix_are_named(name, node, what, fix):
     first = check(BROKEN[name][0]())[0]
     assert first.node == node
     assert re.search(what, first.what)
-    assert mend in first.mend
-    assert str(first) == f"{first.rule}: {node}: {first.what}. Fix: {first.mend}"
+    assert fix in first.fix
+    assert str(first) == f"{first.rule}: {node}: {first.what}. Fix: {first.fix}"
 
 
 def test_a_node_without_name_goes_by_what_it_makes():
