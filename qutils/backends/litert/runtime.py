@@ -17,7 +17,7 @@ import contextlib
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -28,23 +28,15 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from qutils.backends.litert.tflite import CHANNELS_LAST, OPERAND
-from qutils.backends.shared.runtime import (
-    Arrays,
-    Axis,
-    Inner,
-    Runtime,
-    RuntimeOptions,
-    by_name,
-    check_inputs,
-    only,
-)
+from qutils.backends.shared.named_runtime import Declared, NamedRuntime
+from qutils.backends.shared.runtime import Arrays, Axis, Inner, RuntimeOptions
 from qutils.errors import DataError, UnsupportedError
 
 #: The operator that stands for all those that a delegate took over.
 _DELEGATE = "DELEGATE"
 
 
-class LiteRT(Runtime):
+class LiteRT(NamedRuntime):
     """LiteRT's interpreter with XNNPACK."""
 
     name: ClassVar[str] = "litert"
@@ -68,21 +60,10 @@ class LiteRT(Runtime):
         interpreter = _open(Path(path), options)
         return cls(Path(path), options, interpreter)
 
-    def run(self, batch: Arrays) -> Any:
-        """Outputs of a batch. NaN becomes an integer like any number.
-
-        Args:
-            batch: an array ``[N, ...]``; of a file with several inputs, arrays by name.
-
-        Returns:
-            an array ``[N, ...]``; of a file with several outputs, arrays by name.
-
-        Raises:
-            InvalidInputError: wrong names, shapes or dtypes; says what was expected and given.
-        """
-        _invoke(self._interpreter, self._fed(batch))
-        found = [self._interpreter.get_tensor(index) for index in self._outputs.values()]
-        return by_name([*self._outputs], found)
+    def computed(self, fed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the outputs, in order, of checked inputs. NaN becomes an integer."""
+        _invoke(self._interpreter, self._by_index(fed))
+        return [self._interpreter.get_tensor(index) for index in self._outputs.values()]
 
     def inner(self, batch: Arrays) -> tuple[Inner, ...]:
         """Quantized activations in order of execution: what each int8 operator gives.
@@ -93,7 +74,7 @@ class LiteRT(Runtime):
         Raises: as ``run``.
         """
         interpreter = self._single
-        _invoke(interpreter, self._fed(batch))
+        _invoke(interpreter, self._by_index(self.fed(batch)))
         details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
         made = [details[op["outputs"][0]] for op in _operators(interpreter)]
         return tuple(
@@ -130,25 +111,17 @@ class LiteRT(Runtime):
         return str(litert_version)
 
     @property
-    def input_shape(self) -> tuple[Axis, ...]:
-        """Shape the file declares; open axes are None."""
-        return _axes(only(self.path, self._inputs))
-
-    @property
-    def inputs(self) -> dict[str, tuple[Axis, ...]]:
-        """Shapes of all inputs, by name."""
-        return {name: _axes(one) for name, one in self._inputs.items()}
+    def declared(self) -> Mapping[str, Declared]:
+        """Axes and type of each input, by name, in order; open axes are None."""
+        return {n: (_axes(one), np.dtype(one["dtype"])) for n, one in self._inputs.items()}
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in order."""
         return tuple(self._outputs)
 
-    def _fed(self, batch: Arrays) -> dict[int, NDArray[Any]]:
-        """The inputs by index of their tensor, checked."""
-        declared = {n: (_axes(one), np.dtype(one["dtype"])) for n, one in self._inputs.items()}
-        found = check_inputs(self.path, batch, declared)
-        return {self._inputs[name]["index"]: x for name, x in found.items()}
+    def _by_index(self, fed: Mapping[str, NDArray[Any]]) -> dict[int, NDArray[Any]]:
+        return {self._inputs[name]["index"]: x for name, x in fed.items()}
 
 
 def _axes(tensor: dict[str, Any]) -> tuple[Axis, ...]:
