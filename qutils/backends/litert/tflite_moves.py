@@ -63,7 +63,7 @@ def _for_each_sample(w: Writer, x: Value, rank: int) -> Value:
     The zeros are the first value of each sample of the network's input, times zero.
     """
     given = next(iter(w.values.values()))
-    one, sizes = w.flat.constant(np.zeros(1, np.float32)), (1,) * len(given.shape)
+    zero, sizes = w.flat.constant(np.zeros(1, np.float32)), (1,) * len(given.shape)
     ends = (w.flat.integers([n] * len(sizes)) for n in (0, 1, 1))
     first = w.emit(
         "STRIDED_SLICE",
@@ -74,7 +74,7 @@ def _for_each_sample(w: Writer, x: Value, rank: int) -> Value:
         beginMask=1,
         endMask=1,
     )
-    zeros = w.emit("MUL", (first.tensor, one), sizes, None, "MulOptions")
+    zeros = w.emit("MUL", (first.tensor, zero), sizes, None, "MulOptions")
     zeros = w.reshaped(zeros, (1,) * rank)
     x = w.reshaped(x, (1,) * (rank - len(x.shape)) + x.shape, growing=None)
     real, grid = w.requantized(x, None), x.grid
