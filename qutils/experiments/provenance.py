@@ -25,9 +25,12 @@ PACKAGES = (
     "torchao",
     "numpy",
     "onnx",
+    "onnx-ir",
     "onnxscript",
     "onnxruntime",
     "openvino",
+    "ai-edge-litert",
+    "executorch",
     "papermill",
     "matplotlib",
 )

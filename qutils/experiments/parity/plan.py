@@ -31,7 +31,7 @@ class Profile:
 _BOTH = tuple(MODELS)
 PROFILES = {
     "smoke": Profile(("resnet8",), (), 60, 20, 64),
-    "default": Profile(_BOTH, (), 1000, 200, 256),
+    "default": Profile(_BOTH, (), 500, 100, 256),
     "full": Profile(_BOTH, (), 10_000, 1000, 256),
 }
 

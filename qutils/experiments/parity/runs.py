@@ -5,9 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -15,8 +17,11 @@ from qutils import runtimes, zoo
 from qutils.analysis.departures import Departure, departures
 from qutils.analysis.parity import Executor, Parity, Simulation, parity
 from qutils.calibration import Observation, observe
+from qutils.experiments.cache import Cache, source_digest
 from qutils.experiments.parity.plan import SIMULATION, Profile
+from qutils.experiments.provenance import cpu_model, isa_flags, package_versions
 from qutils.export import export
+from qutils.files import checksums
 from qutils.integer import IntegerReference
 from qutils.runtimes import RUNTIMES
 from qutils.schemes import Recipe
@@ -26,6 +31,13 @@ from qutils.simulate import SimulatedModel
 BATCH = 50
 #: Where the simulation is judged: its arithmetic is the same for every target.
 _OF_SIMULATION = "onnxruntime"
+#: Modules that the figures depend on.
+_CODE = (
+    *("qutils.affine", "qutils.analysis", "qutils.backends", "qutils.calibration", "qutils.convert"),
+    *("qutils.discovery", "qutils.exact", "qutils.export", "qutils.feed", "qutils.graph"),
+    *("qutils.integer", "qutils.nested", "qutils.observers", "qutils.runtimes", "qutils.schemes"),
+    *("qutils.simulate", "qutils.tensors", "qutils.zoo", "qutils.experiments.parity"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,21 +50,46 @@ class Figures:
     departures: tuple[Departure, ...] = ()  # layers with weights, if inner tensors are handed out
 
 
-def measure(size: Profile) -> list[Figures]:
+_JSON: TypeAdapter[Figures] = TypeAdapter(Figures)
+
+
+def measure(size: Profile, cache: Cache | None = None) -> list[Figures]:
     """Compare the simulation and every runtime with the integer reference, with progress.
 
     Each runtime gets the file that is exported for it, from ranges observed once on the same
-    calibration pictures; nothing is calibrated again.
+    calibration pictures; nothing is calibrated again. What is compared is kept by content: code,
+    weights, data, versions and this CPU.
     """
+    cache = cache or Cache()
     names = (SIMULATION, *size.runtimes)
     found = []
     with tqdm(total=len(size.models) * len(names), desc="parity", unit="runtime") as bar:
         for model in size.models:
             for name in names:
                 bar.set_postfix_str(f"{model} {name}")
-                found.append(_measure(model, name, size))
+                compute = partial(_as_json, model, name, size)
+                kept = cache.get_or_compute(_key(model, name, size), compute)
+                found.append(_JSON.validate_python(kept))
                 bar.update()
+    cache.announce()
     return found
+
+
+def _as_json(model: str, name: str, size: Profile) -> Any:
+    return _JSON.dump_python(_measure(model, name, size), mode="json")
+
+
+def _key(model: str, name: str, size: Profile) -> dict[str, object]:
+    """What the figures of one model and executor depend on."""
+    entry = zoo.entry(model)
+    return {
+        "parity": [model, name, size.pictures, size.layer_pictures, size.calibration_pictures],
+        "source": source_digest(*_CODE),
+        "weights": checksums(entry.checkpoint.parent)[entry.checkpoint.name],
+        "data": checksums(zoo.data_folder(entry.dataset)),
+        "versions": package_versions(),
+        "machine": [cpu_model(), *isa_flags()],
+    }
 
 
 def _measure(model: str, name: str, size: Profile) -> Figures:

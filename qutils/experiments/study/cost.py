@@ -14,7 +14,7 @@ from qutils.experiments.study.plan import Job
 #: Profile that is fitted to the machine; a trial is short anyway, ``full`` is never shortened.
 FITTED = "default"
 #: Longest that a study of the fitted profile is planned to take [s].
-LIMIT_SECONDS = 330.0
+LIMIT_SECONDS = 240.0
 #: Batch of QAT.
 _BATCH = 64
 
@@ -69,10 +69,10 @@ class Reduction:
 
 #: Tried in this order until the work fits.
 REDUCTIONS = (
-    Reduction(4000),
-    Reduction(4000, 0.5),
-    Reduction(4000, 0.5, fewer_bits=True),
-    Reduction(2000, 0.25, fewer_bits=True),
+    Reduction(2000),
+    Reduction(2000, 0.5),
+    Reduction(2000, 0.5, fewer_bits=True),
+    Reduction(1000, 0.25, fewer_bits=True),
 )
 
 
@@ -144,7 +144,7 @@ def _bits_left_out(jobs: Sequence[Job]) -> set[tuple[int, int]]:
 
 def _left_out(jobs: Sequence[Job], reduction: Reduction) -> Iterator[str]:
     """What the reduction leaves out, a phrase each."""
-    images = len(zoo.dataset(zoo.entry(jobs[0].model).dataset).test)
+    images = jobs[0].test_pictures or len(zoo.dataset(zoo.entry(jobs[0].model).dataset).test)
     if reduction.test_images < images:
         yield f"test images beyond the first {reduction.test_images:,} of {images:,}"
     epochs = max((job.epochs for job in jobs if job.method == "qat"), default=0)

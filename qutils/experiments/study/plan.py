@@ -27,7 +27,7 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile((0,), 1.0, 64, 256, 256),
-    "default": Profile((0,), 0.5, 512, None, None),
+    "default": Profile((0,), 0.4, 512, None, 4000),
     "full": Profile((0, 1, 2), 0.75, 512, None, None),
 }
 

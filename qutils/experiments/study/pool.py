@@ -7,8 +7,9 @@ number of cores.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import count
 from multiprocessing import get_context
@@ -24,9 +25,10 @@ from qutils.experiments.reuse import Reuse
 from qutils.experiments.study.cost import cost
 from qutils.experiments.study.job import has_files, is_cached, run_job
 from qutils.experiments.study.plan import Job
+from qutils.experiments.study.remaining import Work
 
-#: Predicted work of a job whose outcome is in the cache, in the unit of ``cost``.
-_CACHED = 0.1
+#: How often the remaining time is shown anew [s].
+_TICK = 2.0
 
 
 def run_jobs(jobs: Sequence[Job], cache: Cache | None = None) -> dict[Job, dict[str, Any]]:
@@ -39,27 +41,36 @@ def run_jobs(jobs: Sequence[Job], cache: Cache | None = None) -> dict[Job, dict[
     cache = cache or Cache()
     kept = {job for job in jobs if is_cached(job, cache)}
     outcomes: dict[Job, dict[str, Any]] = {}
-    with _progress(jobs, kept) as finished:
-        for job in kept:  # nothing to compute: no process is started
-            outcomes[job], reuse = _work(job, cache.folder, cache.refresh, progress=False)
-            cache.count(reuse)
-            finished(job)
-        for job, outcome, reuse in _computed([job for job in jobs if job not in kept], cache):
+    for job in kept:  # nothing to compute: no process is started
+        outcomes[job], reuse = _work(job, cache.folder, cache.refresh, progress=False)
+        cache.count(reuse)
+    left = [job for job in jobs if job not in kept]
+    with _progress(left) as finished:
+        for job, outcome, reuse in _computed(left, cache, lambda: finished(None)):
             outcomes[job] = outcome
             cache.count(reuse)
             finished(job)
     return {job: outcomes[job] for job in jobs}
 
 
-def _computed(jobs: Sequence[Job], cache: Cache) -> Iterator[tuple[Job, dict[str, Any], Reuse]]:
-    """Jobs, their outcomes and what they reused, as worker processes finish them."""
+def _computed(
+    jobs: Sequence[Job], cache: Cache, tick: Callable[[], None]
+) -> Iterator[tuple[Job, dict[str, Any], Reuse]]:
+    """Jobs, their outcomes and what they reused, as worker processes finish them.
+
+    ``tick`` is called while none does.
+    """
     if not jobs:
         return
     with _environment(TRAINING_ENVIRONMENT), _executor() as executor:
         arguments = (cache.folder, cache.refresh, len(jobs) == 1)
         futures = {executor.submit(_work, job, *arguments): job for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], *future.result()
+        pending = set(futures)
+        while pending:
+            ended, pending = wait(pending, _TICK, FIRST_COMPLETED)
+            for future in ended:
+                yield futures[future], *future.result()
+            tick()
 
 
 def _work(job: Job, folder: Path, refresh: bool, progress: bool) -> tuple[dict[str, Any], Reuse]:
@@ -73,22 +84,27 @@ def _work(job: Job, folder: Path, refresh: bool, progress: bool) -> tuple[dict[s
 
 
 @contextmanager
-def _progress(jobs: Sequence[Job], kept: Collection[Job]) -> Iterator[Callable[[Job], None]]:
-    """A bar in shares of the predicted work; calling what it gives says that a job is finished.
+def _progress(jobs: Sequence[Job]) -> Iterator[Callable[[Job | None], None]]:
+    """A bar in shares of the predicted work; what it gives says that a job is finished, or None is.
 
     The remaining time is ``elapsed / done * left``, in predicted work and not in models: a trained
-    one takes twenty times as long as one that is only rounded.
+    one takes many times as long as one that is only rounded.
     """
-    weights = {job: _CACHED if job in kept else cost(job) for job in jobs}
+    if len(jobs) < 2:  # nothing to compute, or a job that shows a bar of its own
+        yield lambda job: None
+        return
+    work, done = Work({job: cost(job) for job in jobs}, workers(), time.monotonic()), count(1)
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
-    total, done = sum(weights.values()), count(1)
-    with tqdm(total=total, desc="models", bar_format=form, smoothing=0) as bar:
+    with tqdm(total=work.total, desc="models", bar_format=form, smoothing=0) as bar:
 
-        def finished(job: Job) -> None:
-            bits = f"W{job.weight_bits}A{job.activation_bits}"
-            shown = f"{next(done)} of {len(jobs)}, {job.model} {job.method} {bits}"
-            bar.set_postfix_str(shown, refresh=False)
-            bar.update(weights[job])
+        def finished(job: Job | None) -> None:
+            now = time.monotonic()
+            if job is not None:
+                work.finish(job, now)
+                bits = f"W{job.weight_bits}A{job.activation_bits}"
+                shown = f"{next(done)} of {len(jobs)}, {job.model} {job.method} {bits}"
+                bar.set_postfix_str(shown, refresh=False)
+            bar.update(work.done(now) - bar.n)
 
         yield finished
 
