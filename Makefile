@@ -102,13 +102,13 @@ define install
 endef
 
 $(VENV)/.base: pyproject.toml | $(BIN)/python
-	$(call install,.,the lab)
+	$(call install,.[report],the lab)
 
 $(VENV)/.lab: $(VENV)/.base
-	$(call install,.[lab],JupyterLab)
+	$(call install,.[report$(comma)lab],JupyterLab)
 
 $(VENV)/.dev: $(VENV)/.base
-	$(call install,.[dev],the test tools)
+	$(call install,.[report$(comma)dev],the test tools)
 
 runtimes_extras := openvino$(comma)litert$(comma)executorch$(comma)imagenet$(comma)peers
 
@@ -124,5 +124,5 @@ $(VENV)/.detection: $(VENV)/.base
 # One pip command instead of four; the stamps are those of the parts, each younger than its needs.
 $(VENV)/.everything: pyproject.toml .ci/constraints.txt | $(BIN)/python
 	@echo "Among them Ultralytics, which is licensed under AGPL-3.0 (see make detection)"
-	$(call install,.[dev$(comma)$(runtimes_extras)$(comma)detection$(comma)coverage],everything,--constraint .ci/constraints.txt)
+	$(call install,.[report$(comma)dev$(comma)$(runtimes_extras)$(comma)detection$(comma)coverage],everything,--constraint .ci/constraints.txt)
 	@touch $(VENV)/.base && touch $(VENV)/.dev $(VENV)/.runtimes $(VENV)/.detection $(VENV)/.lab $@

@@ -93,7 +93,7 @@ if not TYPE_CHECKING:  # a type checker reads the imports above, and so notices 
         if name in _ROOMS:
             return import_module(f"qutils.{name}")
         if name == "__version__":
-            value = import_module("importlib.metadata").version("qutils")
+            value = import_module("importlib.metadata").version("quantization-lab")
         elif name in _HOMES:
             value = getattr(import_module(_HOMES[name]), name)
         else:

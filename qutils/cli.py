@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from qutils.errors import InvalidInputError, QutilsError, unknown_name
+from qutils.errors import InvalidInputError, QutilsError, not_installed, unknown_name
 from qutils.interrupt import INTACT, INTERRUPTED, nothing_begun
 
 #: Each is a module of ``qutils.commands`` that holds one ``click.Command`` named ``command``.
@@ -60,7 +60,10 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         with nothing_begun():
-            command = importlib.import_module(f"qutils.commands.{cmd_name}").command
+            try:
+                command = importlib.import_module(f"qutils.commands.{cmd_name}").command
+            except ModuleNotFoundError as error:
+                return _unavailable(cmd_name, error)
         assert isinstance(command, click.Command)
         return command
 
@@ -68,6 +71,8 @@ class Commands(click.Group):
         """Run the subcommand; errors that users meet become a message and an exit code."""
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise click.ClickException(str(_explained(error))) from error
         except KeyboardInterrupt:
             click.echo(INTACT, err=True)
             ctx.exit(INTERRUPTED)
@@ -77,8 +82,26 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
+def _unavailable(name: str, error: ModuleNotFoundError) -> click.Command:
+    """Return a command that says what it needs, whatever its arguments."""
+    explained = _explained(error)
+
+    def refuse() -> None:
+        raise explained from error
+
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+    return click.Command(name, context_settings=anything, callback=refuse, help=str(explained))
+
+
+def _explained(error: ModuleNotFoundError) -> Exception:
+    """The error itself, or, for a package that only notebooks and reports need, how to install it."""
+    if isinstance(error, QutilsError) or (error.name or "").split(".")[0] == "qutils":
+        return error
+    return not_installed(str(error.name), "make report, or pip install -e '.[report]'")
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="qutils")
+@click.version_option(package_name="quantization-lab", prog_name="qutils")
 def main() -> None:
     """Quantization Lab: post-training quantization against quantization-aware training."""
 

@@ -20,7 +20,7 @@ from qutils.errors import InvalidInputError
 from qutils.files import ROOT
 
 PACKAGES = (
-    "qutils",
+    "quantization-lab",
     "torch",
     "torchao",
     "numpy",

@@ -49,7 +49,7 @@ def named(requirements: list[str]) -> dict[str, str]:
 def test_environment_and_pyproject_name_the_same_requirements() -> None:
     project = pyproject()["project"]
     wanted = named(project["dependencies"])
-    for extra in ("lab", "dev"):
+    for extra in ("report", "lab", "dev"):
         for name, specifier in named(project["optional-dependencies"][extra]).items():
             assert wanted.setdefault(name, specifier) == specifier, name
     conda = environment()["dependencies"]
