@@ -94,7 +94,7 @@ def _unavailable(name: str, error: ModuleNotFoundError) -> click.Command:
 
 
 def _explained(error: ModuleNotFoundError) -> Exception:
-    """The error itself, or, for a package that only notebooks and reports need, how to install it."""
+    """Return the error, or, for a package that notebooks and reports need, how to install it."""
     if isinstance(error, QutilsError) or (error.name or "").split(".")[0] == "qutils":
         return error
     return not_installed(str(error.name), "make report, or pip install -e '.[report]'")
