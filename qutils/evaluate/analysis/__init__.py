@@ -1,5 +1,11 @@
 """Where the error sits and why: tensors, observers, layers, pictures, bytes."""
 
+from qutils.evaluate.analysis.channels import (
+    channel_ranges,
+    channels_of,
+    range_spread,
+    weight_qparams,
+)
 from qutils.evaluate.analysis.compare_observers import ObserverOutcome, compare_observers, explain
 from qutils.evaluate.analysis.delivery import Delivery, examine
 from qutils.evaluate.analysis.error import (
@@ -46,6 +52,8 @@ __all__ = [
     "Saturation",
     "Specimen",
     "Verification",
+    "channel_ranges",
+    "channels_of",
     "compare_layers",
     "compare_observers",
     "decibels",
@@ -62,10 +70,12 @@ __all__ = [
     "pack",
     "packed_bytes",
     "predicted_sqnr_db",
+    "range_spread",
     "saturation",
     "sensitivity",
     "sqnr_db",
     "sqnr_of_rows",
     "unpack",
     "verify",
+    "weight_qparams",
 ]

@@ -68,7 +68,7 @@ def export(
     """
     written = write(sim, path, target)
     if verify and (departs := examine(sim, written).warning):
-        warnings.warn(departs, stacklevel=3)  # of whoever calls ``qutils.export``
+        warnings.warn(departs, stacklevel=2)
     return written
 
 

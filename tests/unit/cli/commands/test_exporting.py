@@ -75,5 +75,5 @@ def test_a_file_that_grew_says_why(folder, quantize):
 
 def test_it_says_how_to_run_the_file(quantize):
     result = quantize("nets.py:tiny", "out.onnx", "--data", "data.npz")
-    assert "Run it: qutils.backends.runtimes.load('out.onnx').run(batch)" in result.stdout
+    assert "Run it: qutils.runtimes.load('out.onnx').run(batch)" in result.stdout
     assert 'add_session_config_entry("session.x64quantprecision", "1")' in result.stdout
