@@ -14,73 +14,84 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qutils import affine as affine
-    from qutils import analysis as analysis
-    from qutils import bench as bench
     from qutils import detection as detection
-    from qutils import figures as figures
     from qutils import integer as integer
-    from qutils import observers as observers
-    from qutils import ptq as ptq
-    from qutils import qat as qat
-    from qutils import runtimes as runtimes
-    from qutils import widgets as widgets
     from qutils import zoo as zoo
-    from qutils.analysis.delivery import export as export
-    from qutils.calibration import Observation as Observation
-    from qutils.calibration import calibrate as calibrate
-    from qutils.calibration import observe as observe
-    from qutils.checkpoint import load as load
-    from qutils.checkpoint import save as save
+    from qutils.backends import runtimes as runtimes
+    from qutils.backends.runtimes import RUNTIMES as RUNTIMES
+    from qutils.backends.shared.onnx_writer import export_float as export_float
     from qutils.errors import DataError as DataError
     from qutils.errors import InvalidInputError as InvalidInputError
     from qutils.errors import MissingPackageError as MissingPackageError
     from qutils.errors import QutilsError as QutilsError
     from qutils.errors import UnsupportedError as UnsupportedError
-    from qutils.export import export_float as export_float
+    from qutils.evaluate import analysis as analysis
+    from qutils.evaluate import bench as bench
+    from qutils.evaluate.analysis.delivery import export as export
     from qutils.graph import TARGETS as TARGETS
-    from qutils.observers import OBSERVERS as OBSERVERS
-    from qutils.onnx_import import load_onnx as load_onnx
-    from qutils.runtimes import RUNTIMES as RUNTIMES
-    from qutils.schemes import GRANULARITIES as GRANULARITIES
-    from qutils.schemes import Recipe as Recipe
-    from qutils.schemes import Scheme as Scheme
-    from qutils.simulate import FakeQuantize as FakeQuantize
-    from qutils.simulate import SimulatedModel as SimulatedModel
+    from qutils.importers.onnx import load_onnx as load_onnx
+    from qutils.lab import explorers as explorers
+    from qutils.lab import figures as figures
+    from qutils.numerics import affine as affine
+    from qutils.numerics import observers as observers
+    from qutils.numerics.observers import OBSERVERS as OBSERVERS
+    from qutils.numerics.schemes import GRANULARITIES as GRANULARITIES
+    from qutils.numerics.schemes import Recipe as Recipe
+    from qutils.numerics.schemes import Scheme as Scheme
+    from qutils.quantize import ptq as ptq
+    from qutils.quantize import qat as qat
+    from qutils.quantize.calibration import Observation as Observation
+    from qutils.quantize.calibration import calibrate as calibrate
+    from qutils.quantize.calibration import observe as observe
+    from qutils.quantize.checkpoint import load as load
+    from qutils.quantize.checkpoint import save as save
+    from qutils.quantize.simulate import FakeQuantize as FakeQuantize
+    from qutils.quantize.simulate import SimulatedModel as SimulatedModel
     from qutils.zoo import DATASETS as DATASETS
     from qutils.zoo import MODELS as MODELS
 
     __version__: str
 
-#: Packages and modules of the public face. ``export`` is also a function: see ``qutils.export``.
-_ROOMS = (
-    *("affine", "analysis", "bench", "detection", "export", "figures"),
-    *("integer", "observers", "ptq", "qat", "runtimes", "widgets", "zoo"),
-)
+#: Package or module of the public face -> where it lives.
+_ROOMS = {
+    "affine": "qutils.numerics.affine",
+    "analysis": "qutils.evaluate.analysis",
+    "bench": "qutils.evaluate.bench",
+    "detection": "qutils.detection",
+    "explorers": "qutils.lab.explorers",
+    "figures": "qutils.lab.figures",
+    "integer": "qutils.integer",
+    "observers": "qutils.numerics.observers",
+    "ptq": "qutils.quantize.ptq",
+    "qat": "qutils.quantize.qat",
+    "runtimes": "qutils.backends.runtimes",
+    "zoo": "qutils.zoo",
+}
 #: Public name -> the module that defines it.
 _HOMES = {
     "DATASETS": "qutils.zoo",
     "DataError": "qutils.errors",
-    "FakeQuantize": "qutils.simulate",
-    "GRANULARITIES": "qutils.schemes",
+    "FakeQuantize": "qutils.quantize.simulate",
+    "GRANULARITIES": "qutils.numerics.schemes",
     "InvalidInputError": "qutils.errors",
     "MODELS": "qutils.zoo",
     "MissingPackageError": "qutils.errors",
-    "OBSERVERS": "qutils.observers",
-    "Observation": "qutils.calibration",
+    "OBSERVERS": "qutils.numerics.observers",
+    "Observation": "qutils.quantize.calibration",
     "QutilsError": "qutils.errors",
-    "RUNTIMES": "qutils.runtimes",
-    "Recipe": "qutils.schemes",
-    "Scheme": "qutils.schemes",
-    "SimulatedModel": "qutils.simulate",
+    "RUNTIMES": "qutils.backends.runtimes",
+    "Recipe": "qutils.numerics.schemes",
+    "Scheme": "qutils.numerics.schemes",
+    "SimulatedModel": "qutils.quantize.simulate",
     "TARGETS": "qutils.graph",
     "UnsupportedError": "qutils.errors",
-    "calibrate": "qutils.calibration",
-    "export_float": "qutils.export",
-    "load": "qutils.checkpoint",
-    "load_onnx": "qutils.onnx_import",
-    "observe": "qutils.calibration",
-    "save": "qutils.checkpoint",
+    "calibrate": "qutils.quantize.calibration",
+    "export": "qutils.evaluate.analysis.delivery",
+    "export_float": "qutils.backends.shared.onnx_writer",
+    "load": "qutils.quantize.checkpoint",
+    "load_onnx": "qutils.importers.onnx",
+    "observe": "qutils.quantize.calibration",
+    "save": "qutils.quantize.checkpoint",
 }
 __all__ = sorted(["__version__", *_HOMES, *_ROOMS])
 
@@ -91,8 +102,8 @@ if not TYPE_CHECKING:  # a type checker reads the imports above, and so notices 
         from importlib import import_module
 
         if name in _ROOMS:
-            return import_module(f"qutils.{name}")
-        if name == "__version__":
+            value = import_module(_ROOMS[name])
+        elif name == "__version__":
             value = import_module("importlib.metadata").version("quantization-lab")
         elif name in _HOMES:
             value = getattr(import_module(_HOMES[name]), name)

@@ -17,9 +17,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-from qutils.experiments import process
-from qutils.experiments.preloaded import PreloadedLauncher, common_imports
-from qutils.experiments.runner import Beside
+from qutils.lab.runner import process
+from qutils.lab.runner.preloaded import PreloadedLauncher, common_imports
+from qutils.lab.runner.runner import Beside
 from tools import budgets
 
 # Parallel workers share the cores: without this, four workers of many threads slow each other.
@@ -46,7 +46,7 @@ LONG = {
 FIRST = (
     "tests/browser",
     "tests/unit/detection",
-    "tests/unit/widgets",
+    "tests/unit/lab/explorers",
     "tests/unit/experiments",
     "tests/notebooks",
     "tests/unit/backends",
@@ -57,7 +57,7 @@ TOGETHER = (
     "tests/notebooks/",
     "tests/unit/detection/",
     "tests/unit/experiments/",
-    "tests/unit/widgets/",
+    "tests/unit/lab/explorers/",
 )
 #: Of files that use the same captured networks, which one worker keeps for all of them.
 NETWORKS = re.compile(

@@ -28,15 +28,18 @@ def budgets() -> dict[str, dict[str, float]]:
 
 
 def folder_of(path: str) -> str:
-    """Return the folder that a test file counts for: at most two levels below ``tests``.
+    """Return the folder that a test file counts for: a room of ``tests/unit``, or one of its lab.
 
-    >>> folder_of("tests/unit/backends/litert/test_x.py"), folder_of("tests/unit/test_affine.py")
+    >>> folder_of("tests/unit/backends/litert/test_x.py"), folder_of("tests/unit/test_x.py")
     ('tests/unit/backends', 'tests/unit')
-    >>> folder_of("qutils/affine.py")
+    >>> folder_of("tests/unit/lab/figures/explorers/test_x.py")
+    'tests/unit/lab/figures'
+    >>> folder_of("qutils/numerics/affine.py")
     'qutils'
     """
     parts = path.split("/")
-    return parts[0] if parts[0] != "tests" else "/".join(parts[: min(3, len(parts) - 1)])
+    depth = 4 if parts[2:3] == ["lab"] else 3
+    return parts[0] if parts[0] != "tests" else "/".join(parts[: min(depth, len(parts) - 1)])
 
 
 def by_folder(seconds: Mapping[str, float]) -> dict[str, float]:
@@ -100,7 +103,7 @@ def main(words: list[str]) -> None:
             keep(path, table, json.loads(Path(file).read_text(encoding="utf-8")))
         case ["reference"]:
             sys.path.insert(0, str(ROOT))
-            from qutils.bench.reference import reference_workload
+            from qutils.evaluate.bench.reference import reference_workload
 
             found = reference_workload()
             keep(path, "reference", {"seconds": found.seconds})

@@ -16,7 +16,7 @@ from qutils.errors import MissingPackageError, UnsupportedError, not_installed
 
 if TYPE_CHECKING:
     from qutils.graph.targets import Target
-    from qutils.simulate import SimulatedModel
+    from qutils.quantize.simulate import SimulatedModel
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from qutils.calibration import Observation
 from qutils.detection.detector import DECODE, Detector
 from qutils.errors import InvalidInputError
 from qutils.graph import Captured, capture, place, target
-from qutils.observers.statistic import Statistic
+from qutils.numerics.observers.statistic import Statistic
+from qutils.quantize.calibration import Observation
 
 
 def trace_detector(detector: Detector) -> Captured:

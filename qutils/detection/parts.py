@@ -7,11 +7,11 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from qutils.affine import fake_quantize, qparams
 from qutils.detection.predict import PictureFiles, batches_of
 from qutils.errors import unknown_name
-from qutils.schemes import Scheme
-from qutils.simulate import SimulatedModel
+from qutils.numerics.affine import fake_quantize, qparams
+from qutils.numerics.schemes import Scheme
+from qutils.quantize.simulate import SimulatedModel
 
 #: Parts of a detector, in order, and what the names of their layers begin with.
 PARTS = {

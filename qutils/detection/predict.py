@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from qutils.backends.runtimes import Runtime
 from qutils.detection.nms import surest
 from qutils.images import read_rgb
-from qutils.runtimes import Runtime
 
 #: Pictures that are computed, or read, at once.
 BATCH = 16

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from qutils.detection.detector import Detector
 from qutils.detection.predict import BATCH, PictureFiles
-from qutils.qat import finetune
-from qutils.simulate import SimulatedModel
+from qutils.quantize.qat import finetune
+from qutils.quantize.simulate import SimulatedModel
 
 #: Added to the float network's confidence, so that places it sees nothing at count a little.
 FLOOR = 0.01
@@ -70,9 +70,9 @@ def finetune_detector(
 
     What is frozen in ``detector`` stays.
 
-    Raises: as ``qutils.qat.finetune``.
-    Source: straight-through estimator and learned scales as in ``qutils.qat``; distillation after
-        Hinton et al. 2015, arXiv:1503.02531.
+    Raises: as ``qutils.quantize.qat.finetune``.
+    Source: straight-through estimator and learned scales as in ``quantize.qat``; distillation
+        after Hinton et al. 2015, arXiv:1503.02531.
     """
     return finetune(
         sim,

@@ -12,17 +12,17 @@ from typing import Any
 import onnx
 from torch import Tensor
 
-from qutils.calibration import Observation, observe
+from qutils.backends.export import export
 from qutils.detection.detector import DECODE, Detector
 from qutils.detection.graphs import decoded_as, observe_graph
 from qutils.detection.predict import PictureFiles, batches_of
 from qutils.errors import InvalidInputError
-from qutils.export import export
 from qutils.files import atomic_path
 from qutils.graph import Captured
-from qutils.ptq import bias_correction
-from qutils.schemes import Recipe
-from qutils.simulate import SimulatedModel
+from qutils.numerics.schemes import Recipe
+from qutils.quantize.calibration import Observation, observe
+from qutils.quantize.ptq import bias_correction
+from qutils.quantize.simulate import SimulatedModel
 
 
 def observe_detector(

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qutils.schemes import Scheme
+from qutils.numerics.schemes import Scheme
 
 #: What sums 8-bit products: instructions that add four of them in 32 bits (AVX-512 VNNI, AVX-VNNI),
 #: or those of AVX2 and AVX-512 without VNNI, which add two in 16 bits.

@@ -12,7 +12,7 @@ from qutils.discovery import Discovered
 from qutils.errors import UnsupportedError, unknown_name
 from qutils.graph.ops import OPS, Role
 from qutils.graph.pair_sums import PairSums
-from qutils.schemes import Recipe
+from qutils.numerics.schemes import Recipe
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,10 @@
 """Exact integer arithmetic: how kernels compute, and the reference that runs a whole network so."""
 
-from qutils.exact.arithmetic import (
+from qutils.integer.kernels import KERNELS
+from qutils.integer.reference import IntegerReference
+from qutils.integer.rules import RULES
+from qutils.integer.saturating import SATURATING, SATURATING_BY_PLACE, kernels_on
+from qutils.numerics.exact.arithmetic import (
     INT32,
     FixedPoint,
     bias_to_int32,
@@ -11,11 +15,7 @@ from qutils.exact.arithmetic import (
     requantize,
     requantize_fixed_point,
 )
-from qutils.exact.values import Quantized
-from qutils.integer.kernels import KERNELS
-from qutils.integer.reference import IntegerReference
-from qutils.integer.rules import RULES
-from qutils.integer.saturating import SATURATING, SATURATING_BY_PLACE, kernels_on
+from qutils.numerics.exact.values import Quantized
 
 __all__ = [
     "INT32",

@@ -7,9 +7,9 @@ operators' records (``graph.ops``).
 
 from __future__ import annotations
 
-from qutils.exact.values import Quantized, Unrounded
 from qutils.graph.ops import OPS, Kernel, names
 from qutils.graph.ops.rounding import of_value
+from qutils.numerics.exact.values import Quantized, Unrounded
 
 #: The layers whose third argument is a bias, int32 or float.
 BIASED = names("weighted")

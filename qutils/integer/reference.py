@@ -10,9 +10,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_map
 
-from qutils.convert import convert
 from qutils.errors import InvalidInputError
-from qutils.exact.values import Grid, Quantized, Unrounded
 from qutils.graph import Target
 from qutils.graph.nodes import attribute, is_float, op_name, outputs_of
 from qutils.graph.ops import Kernel
@@ -20,7 +18,9 @@ from qutils.graph.pair_sums import Instructions
 from qutils.graph.signature import Batch
 from qutils.integer.kernels import BIASED, taken_in
 from qutils.integer.saturating import kernels_on
-from qutils.simulate import SimulatedModel
+from qutils.numerics.exact.values import Grid, Quantized, Unrounded
+from qutils.quantize.convert import convert
+from qutils.quantize.simulate import SimulatedModel
 
 CHUNK = 64
 #: Told of an activation before it is rounded: the node that made it, its value, its grid.

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qutils.exact.arithmetic import (
+from qutils.numerics.exact.arithmetic import (
     fixed_point_multiplier,
     multiplier,
     requantize,
     requantize_fixed_point,
 )
-from qutils.exact.values import Accumulator, Grid
+from qutils.numerics.exact.values import Accumulator, Grid
 
 Rule = Callable[[Accumulator, Grid], Tensor]
 

@@ -31,13 +31,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qutils.errors import UnsupportedError, unknown_name
-from qutils.exact.values import Accumulator, Quantized, Unrounded
 from qutils.graph.ops import Kernel
 from qutils.graph.ops.layers import CONVOLUTIONS, convolve, linear
 from qutils.graph.ops.rounding import of_accumulator
 from qutils.graph.pair_sums import INSTRUCTIONS, Instructions, is_depthwise
 from qutils.graph.targets import target
 from qutils.integer.kernels import KERNELS
+from qutils.numerics.exact.values import Accumulator, Quantized, Unrounded
 
 INT16 = torch.iinfo(torch.int16)
 _BYTE = 255

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qutils.training import Plan
+from qutils.quantize.training import Plan
 from qutils.zoo.models import ModelEntry
 
 #: One row a stage: expansion factor, output channels, number of blocks, stride of the first.

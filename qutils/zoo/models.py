@@ -11,8 +11,8 @@ from torch import nn
 from qutils.discovery import Discovered
 from qutils.errors import unknown_name
 from qutils.files import data_dir, intact
-from qutils.tensors import read_tensors, write_tensors
-from qutils.training import Plan
+from qutils.numerics.tensors import read_tensors, write_tensors
+from qutils.quantize.training import Plan
 from qutils.zoo.pretrained import PRETRAINED, load_published
 
 

@@ -132,7 +132,7 @@ class Photographs:
 
     @property
     def images(self) -> Pixels:
-        """Decoded when indexed, so that ``qutils.qat.finetune`` can train on them."""
+        """Decoded when indexed, so that ``qutils.quantize.qat.finetune`` can train on them."""
         return Pixels(self)
 
     def prepare(self, images: Tensor) -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from qutils import checkpoint
 from qutils.errors import InvalidInputError
 from qutils.files import data_dir, intact
-from qutils.schemes import Granularity, Recipe, Scheme
-from qutils.simulate import SimulatedModel
+from qutils.numerics.schemes import Granularity, Recipe, Scheme
+from qutils.quantize import checkpoint
+from qutils.quantize.simulate import SimulatedModel
 from qutils.zoo.models import MODELS, entry, load
 
 

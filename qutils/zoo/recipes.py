@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qutils.training import Plan, Point, fit
+from qutils.quantize.training import Plan, Point, fit
 from qutils.zoo.datasets import Dataset
 
 WEIGHT_DECAY = 5e-4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from qutils.browser.explored import Explored, Shown, key
+from qutils.lab.browser.explored import Explored, Shown, key
 from tests.browser.reference import Reference, compare, matches, walk
 
 #: Least contrast of text against what is behind it (WCAG 2.2, AA).

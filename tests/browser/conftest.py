@@ -13,20 +13,20 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import Browser
 
-from qutils.browser.chromium import NAMES, executable, launched
-from qutils.browser.notebooks import with_profile
-from qutils.experiments.parameters import parse_parameters
-from qutils.experiments.site import tutorial_notebooks
 from qutils.files import ROOT
-from qutils.serve import Served, serving
+from qutils.lab.browser.chromium import NAMES, executable, launched
+from qutils.lab.browser.notebooks import with_profile
+from qutils.lab.runner.parameters import parse_parameters
+from qutils.lab.serve import Served, serving
+from qutils.lab.site.site import tutorial_notebooks
 from tests.browser import kernels
 
 TUTORIAL = tutorial_notebooks()
 #: Those with something to drag.
 EXPLORING = tuple(path for path in TUTORIAL if "explore(" in path.read_text())
 TOY = """\
-from qutils.widgets import explore
-from tests.unit.widgets.toy import Counting, Toy
+from qutils.lab.explorers import explore
+from tests.unit.lab.explorers.toy import Counting, Toy
 """
 PARAMETERS = 'profile: str = "smoke"  # has no effect'
 _KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}

@@ -28,9 +28,9 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from qutils.experiments import forked_kernel, forkserver
-from qutils.experiments.preloaded import ForkedWorker
 from qutils.files import ROOT
+from qutils.lab.runner import forked_kernel, forkserver
+from qutils.lab.runner.preloaded import ForkedWorker
 
 #: Content of ``jupyter_server_config.py`` for a JupyterLab whose kernels are forked.
 SETTINGS = "from tests.browser import kernels\n\nkernels.use()\n"
@@ -43,8 +43,9 @@ STATEMENTS = (
     *forkserver.BASE,
     "from tqdm import tqdm; tqdm.monitor_interval = 0",  # no thread, which a fork would lack
     "import anywidget, pandas, matplotlib.pyplot",
-    "import qutils.bench, qutils.runtimes, qutils.widgets.registry",
-    "from qutils.widgets.affine import AffineExplorer as A; a = A(); a.picture(a.view(bits=4))",
+    "import qutils.evaluate.bench, qutils.backends.runtimes, qutils.lab.explorers.registry",
+    "from qutils.lab.explorers.affine import AffineExplorer as A",
+    "a = A(); a.picture(a.view(bits=4))",
     "from matplotlib.font_manager import _get_font; _get_font.cache_clear()",  # open files
 )
 
@@ -128,7 +129,7 @@ def paint_ahead_in(notebook: str) -> None:
 
     With tests, which think about each answer, that is much of what kernels compute.
     """
-    from qutils.widgets import ahead
+    from qutils.lab.explorers import ahead
 
     if Path(os.environ.get("JPY_SESSION_NAME", "")).name != notebook:
         ahead.PAUSE = 3600.0

@@ -15,11 +15,11 @@ import IPython.display
 import nbformat
 from PIL import Image
 
-from qutils import widgets
-from qutils.browser.explored import Explored, Seen, Shown
-from qutils.widgets import Control, Explorer, Value
-from qutils.widgets.frames import offered
-from qutils.widgets.view import View
+from qutils.lab import explorers
+from qutils.lab.browser.explored import Explored, Seen, Shown
+from qutils.lab.explorers import Control, Explorer, Value
+from qutils.lab.explorers.frames import offered
+from qutils.lab.explorers.view import View
 
 SAMPLES = 4  # options of a control that are compared; the keys between are not waited for
 #: Options of which none is left out.
@@ -80,7 +80,7 @@ def shown_by(notebook: Path) -> tuple[Reference, ...]:
     cells = [c.source for c in nbformat.read(notebook, 4).cells if c.cell_type == "code"]
     last = max((place for place, source in enumerate(cells) if "explore(" in source), default=-1)
     here = Path.cwd()
-    with mock.patch.object(widgets, "explore", keep):
+    with mock.patch.object(explorers, "explore", keep):
         try:
             os.chdir(notebook.parent)
             for source in cells[: last + 1]:

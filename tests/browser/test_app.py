@@ -14,11 +14,11 @@ import pytest
 import websocket
 from playwright.sync_api import Browser
 
-from qutils.browser.chromium import Watched, tab
-from qutils.browser.explored import Explored
-from qutils.browser.notebooks import begin_app, end_app
-from qutils.serve import Served, serving
-from qutils.widgets import lab_words
+from qutils.lab.browser.chromium import Watched, tab
+from qutils.lab.browser.explored import Explored
+from qutils.lab.browser.notebooks import begin_app, end_app
+from qutils.lab.explorers import lab_words
+from qutils.lab.serve import Served, serving
 from tests.browser import checks
 from tests.browser.reference import Reference, shown_by
 from tests.browser.test_dragging import kill_kernels

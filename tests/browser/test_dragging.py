@@ -11,15 +11,15 @@ import psutil
 import pytest
 from playwright.sync_api import Browser
 
-from qutils.browser import notebooks
-from qutils.browser.chromium import Watched, tab
-from qutils.browser.explored import Explored
-from qutils.browser.notebooks import open_in_lab
 from qutils.errors import QutilsError
-from qutils.serve import Served, serving
+from qutils.lab.browser import notebooks
+from qutils.lab.browser.chromium import Watched, tab
+from qutils.lab.browser.explored import Explored
+from qutils.lab.browser.notebooks import open_in_lab
+from qutils.lab.serve import Served, serving
 from tests.browser.conftest import settings_in
 from tests.browser.kernels import forked
-from tests.unit.widgets.toy import Toy
+from tests.unit.lab.explorers.toy import Toy
 
 PRESSES = 30
 

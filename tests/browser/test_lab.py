@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from qutils.browser.chromium import Watched, tab
-from qutils.browser.explored import Explored
-from qutils.browser.notebooks import begin_in_lab, end_in_lab
-from qutils.serve import Served
+from qutils.lab.browser.chromium import Watched, tab
+from qutils.lab.browser.explored import Explored
+from qutils.lab.browser.notebooks import begin_in_lab, end_in_lab
+from qutils.lab.serve import Served
 from tests.browser import checks
 from tests.browser.conftest import EXPLORING
 from tests.browser.reference import Reference, shown_by

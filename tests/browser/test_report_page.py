@@ -10,10 +10,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from playwright.sync_api import Browser, Page
 
-from qutils.browser.chromium import tab
-from qutils.experiments import page
-from qutils.experiments.frames import Table
-from tests.unit.experiments.toy import origin
+from qutils.lab.browser.chromium import tab
+from qutils.lab.results.frames import Table
+from qutils.lab.site import page
+from tests.unit.lab.runner.toy import origin
 
 FORMULA = r"$$s = \frac{\beta - \alpha}{\sum_i 2^b - 1}, \quad q = \mathrm{clip}(x_1 + x_2)$$"
 INTERVAL = "0.71 (0.64 to 0.83)"

@@ -15,11 +15,11 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser
 
-from qutils.browser.chromium import Watched, tab
-from qutils.browser.explored import Explored
-from qutils.browser.notebooks import open_page
-from qutils.experiments import site
 from qutils.files import ROOT
+from qutils.lab.browser.chromium import Watched, tab
+from qutils.lab.browser.explored import Explored
+from qutils.lab.browser.notebooks import open_page
+from qutils.lab.site import site
 from tests.browser import checks
 from tests.browser.conftest import EXPLORING, TUTORIAL
 from tests.browser.reference import Reference, shown_by

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from qutils import affine
-from qutils.observers import qparams_of, rows_of
-from qutils.schemes import Scheme
+from qutils.numerics import affine
+from qutils.numerics.observers import qparams_of, rows_of
+from qutils.numerics.schemes import Scheme
 
 FILES = sorted(Path(__file__).parent.glob("*.json"))
 

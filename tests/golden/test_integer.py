@@ -10,8 +10,9 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from qutils import affine, integer
+from qutils import integer
 from qutils.backends.onnxruntime.runtime import OnnxRuntime
+from qutils.numerics import affine
 
 CASE: dict[str, Any] = json.loads(
     (Path(__file__).parent / "conv" / "sobel_5x5.json").read_text(encoding="utf-8")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from qutils.experiments import results
-from qutils.experiments.results import Results
-from qutils.experiments.runner import Beside, run_notebook
 from qutils.files import ROOT
+from qutils.lab.results import results
+from qutils.lab.results.results import Results
+from qutils.lab.runner.runner import Beside, run_notebook
 
 #: Environment variable: a folder with the report of each notebook, ``smoke-bench`` and so on.
 MADE = "QUTILS_SMOKE_REPORTS"

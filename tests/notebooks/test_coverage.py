@@ -2,7 +2,7 @@
 
 import pytest
 
-from qutils.experiments import coverage
+from qutils.lab.studies import coverage
 
 
 @pytest.mark.notebook

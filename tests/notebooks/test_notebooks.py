@@ -5,8 +5,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from qutils.experiments.parameters import read_parameters
 from qutils.files import ROOT
+from qutils.lab.runner.parameters import read_parameters
 
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qutils.experiments import parity
+from qutils.lab.studies import parity
 
 
 @pytest.mark.notebook

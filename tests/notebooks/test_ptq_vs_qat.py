@@ -5,11 +5,11 @@ import re
 import pytest
 
 from qutils.errors import InvalidInputError
-from qutils.experiments import results
-from qutils.experiments.parameters import read_notebook
-from qutils.experiments.reuse import load_reuse
-from qutils.experiments.runner import run_notebook
 from qutils.files import ROOT
+from qutils.lab.results import results
+from qutils.lab.results.reuse import load_reuse
+from qutils.lab.runner.parameters import read_notebook
+from qutils.lab.runner.runner import run_notebook
 
 NOTEBOOK = ROOT / "notebooks" / "reports" / "ptq_vs_qat.ipynb"
 SMALL = {
@@ -65,7 +65,7 @@ def test_the_page_tells_pairs_headlines_and_that_a_trial_finds_nothing(report):
 
 
 @pytest.mark.notebook
-@pytest.mark.nightly(reason="tests/unit/experiments/study/test_sentences.py has the sentences")
+@pytest.mark.nightly(reason="tests/unit/lab/studies/study/test_sentences.py has the sentences")
 def test_other_bits_say_why_nothing_is_compared(report, tmp_path, beside):
     odd = {"weight_bits": [3], "activation_bits": [4, 6], "observers": ["mse", "minmax"],
            "granularities": ["per_channel", "per_tensor"]}  # fmt: skip

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qutils import checkpoint
-from qutils.bench import latency
-from qutils.calibration import calibrate
+from qutils.backends.export import export
 from qutils.errors import InvalidInputError, UnsupportedError
-from qutils.export import export
-from qutils.qat import finetune
-from qutils.schemes import Recipe, Scheme
+from qutils.evaluate.bench import latency
+from qutils.numerics.schemes import Recipe, Scheme
+from qutils.quantize import checkpoint
+from qutils.quantize.calibration import calibrate
+from qutils.quantize.qat import finetune
 from tests.unit.graph.networks import REFUSED, ten_lines
 
 X = torch.randn(4, 3, 8, 8)

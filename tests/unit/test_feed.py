@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from qutils.errors import InvalidInputError
 from qutils.feed import AsTheyAre, Samples, Shuffled
-from qutils.training import Plan, checked_classes, fit
+from qutils.quantize.training import Plan, checked_classes, fit
 
 X, Y = torch.arange(10.0)[:, None], torch.arange(10)
 

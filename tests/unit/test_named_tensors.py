@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qutils.bench import latency
-from qutils.calibration import calibrate, observe
-from qutils.checkpoint import load as load_checkpoint
-from qutils.checkpoint import save
+from qutils.backends.export import export
+from qutils.backends.runtimes import RUNTIMES, load
 from qutils.errors import InvalidInputError, UnsupportedError
-from qutils.export import export
+from qutils.evaluate.bench import latency
 from qutils.graph.signature import arrays_of
 from qutils.integer import IntegerReference
-from qutils.ptq import bias_correction
-from qutils.runtimes import RUNTIMES, load
-from qutils.schemes import Recipe
+from qutils.numerics.schemes import Recipe
+from qutils.quantize.calibration import calibrate, observe
+from qutils.quantize.checkpoint import load as load_checkpoint
+from qutils.quantize.checkpoint import save
+from qutils.quantize.ptq import bias_correction
 
 
 class Reader(nn.Module):

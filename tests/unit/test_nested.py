@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import qutils as q
-from qutils.analysis.sqnr import sqnr_db
+from qutils.evaluate.analysis.sqnr import sqnr_db
 
 
 class Steps(nn.Module):
@@ -65,7 +65,7 @@ def test_the_file_takes_the_same_tensors(sim, tmp_path):
 
 
 def test_a_checkpoint_opens_with_nested_inputs(model, sim, tmp_path):
-    from qutils import checkpoint
+    from qutils.quantize import checkpoint
 
     file = checkpoint.save(sim, tmp_path / "net.safetensors")
     again = q.load(file, model)

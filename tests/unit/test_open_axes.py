@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qutils.calibration import calibrate
-from qutils.checkpoint import load as load_checkpoint
-from qutils.checkpoint import save
+from qutils.backends.export import export
+from qutils.backends.runtimes import RUNTIMES, load
 from qutils.errors import InvalidInputError, UnsupportedError
-from qutils.export import export
 from qutils.graph.axes import layout
 from qutils.graph.signature import arrays_of
 from qutils.integer import IntegerReference
-from qutils.runtimes import RUNTIMES, load
-from qutils.simulate import SimulatedModel
+from qutils.quantize.calibration import calibrate
+from qutils.quantize.checkpoint import load as load_checkpoint
+from qutils.quantize.checkpoint import save
+from qutils.quantize.simulate import SimulatedModel
 
 POSITIONS, WORDS = 12, 20
 

@@ -127,7 +127,7 @@ def followed(tmp_path_factory):
 
 def test_recipes_touch_the_files_they_name_and_no_other():
     rooms = {path: Path(path).parent.as_posix() for path in blocks()}
-    alone = ("qutils/observers", "qutils/zoo", "qutils/graph/ops")
+    alone = ("qutils/numerics/observers", "qutils/zoo", "qutils/graph/ops")
     for room in alone:
         assert list(rooms.values()).count(room) == 1
     assert {room for room in rooms.values() if room not in alone} == {"qutils/backends/numpy"}

@@ -18,7 +18,7 @@ from torch import nn
 from qutils import zoo
 from qutils.errors import DataError, InvalidInputError
 from qutils.files import ROOT, sha256
-from qutils.training import Plan
+from qutils.quantize.training import Plan
 
 SPLITS = ("train", "calibration", "validation", "test")
 FLOOR = {"resnet8": 92.5, "mobilenetv2": 92.5}  # percent of the 10,000 test pictures

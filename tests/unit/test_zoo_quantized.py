@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from qutils import bench, checkpoint, zoo
-from qutils.calibration import calibrate
+from qutils import zoo
 from qutils.errors import DataError, InvalidInputError
+from qutils.evaluate import bench
 from qutils.files import ROOT, sha256
+from qutils.quantize import checkpoint
+from qutils.quantize.calibration import calibrate
 from qutils.zoo import QAT_CHECKPOINTS, QatCheckpoint
 
 FLOOR = {"w8a8": 92.0, "w4a4": 91.0, "w3a8": 91.0, "w2a8": 88.0}  # percent of 500 test pictures

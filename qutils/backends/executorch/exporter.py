@@ -29,14 +29,14 @@ from qutils.backends.shared.forms import (
     spell_out_shapes,
     untranslated,
 )
-from qutils.convert import convert
 from qutils.errors import not_installed
 from qutils.files import atomic_path
 from qutils.graph.nodes import argument, op_name
 from qutils.graph.ops import clip_range
 from qutils.graph.quiet import quiet
 from qutils.graph.signature import Signature
-from qutils.simulate import SimulatedModel
+from qutils.quantize.convert import convert
+from qutils.quantize.simulate import SimulatedModel
 
 #: Operators that pass integers on outside of XNNPACK, which would compute them in float.
 _MOVES = frozenset(

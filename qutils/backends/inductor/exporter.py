@@ -28,11 +28,11 @@ from qutils.backends.shared.forms import (
     unsigned,
     untranslated,
 )
-from qutils.convert import convert
 from qutils.files import atomic_path
 from qutils.graph.quiet import quiet
 from qutils.graph.signature import Signature
-from qutils.simulate import SimulatedModel
+from qutils.quantize.convert import convert
+from qutils.quantize.simulate import SimulatedModel
 
 #: The most samples that one call of a program may take; what is exported holds for any number.
 _MOST = 1 << 16

@@ -34,11 +34,11 @@ from qutils.backends.shared.cpu import X86, saturates
 from qutils.backends.shared.named_runtime import Declared, NamedRuntime, require_alike
 from qutils.backends.shared.overflow import warn_of_overflow
 from qutils.backends.shared.runtime import Axis, RuntimeOptions
-from qutils.convert import register_operators
 from qutils.errors import MissingPackageError, UnsupportedError
 from qutils.graph.nodes import argument, layer_of, op_name
 from qutils.graph.quiet import quiet
 from qutils.graph.signature import OUTPUT
+from qutils.quantize.convert import register_operators
 
 #: Samples computed in one call, at the most.
 PART = 64

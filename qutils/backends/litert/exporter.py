@@ -24,12 +24,12 @@ from qutils.backends.litert.tflite_picks import RESAMPLES
 from qutils.backends.litert.tflite_real import REAL_LAYERS
 from qutils.backends.litert.tflite_values import Value, Writer, unsupported
 from qutils.backends.shared.forms import flatten_volumes
-from qutils.convert import convert
 from qutils.files import atomic_path
 from qutils.graph.nodes import argument, is_float, made_by, op_name, outputs_of
 from qutils.graph.ops import OPS, clip_range
 from qutils.graph.signature import Signature
-from qutils.simulate import SimulatedModel
+from qutils.quantize.convert import convert
+from qutils.quantize.simulate import SimulatedModel
 
 EMITTERS: dict[str, Emit] = {**LAYERS, **FUNCTIONS, **MOVES}
 #: Written in integers alone; in float they are spelled out.

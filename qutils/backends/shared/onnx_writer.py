@@ -15,13 +15,13 @@ from torch import nn
 from qutils.backends.shared.limits import KEY, Limits
 from qutils.backends.shared.onnx_integers import drop_unused, keep_integers
 from qutils.backends.shared.translate import translate
-from qutils.convert import convert
 from qutils.errors import UnsupportedError
 from qutils.files import atomic_path
 from qutils.graph.quiet import quiet
 from qutils.graph.signature import Signature
 from qutils.graph.wrappers import plain_copy, refuse_opaque
-from qutils.simulate import SimulatedModel
+from qutils.quantize.convert import convert
+from qutils.quantize.simulate import SimulatedModel
 
 
 def export_onnx(sim: SimulatedModel, path: Path) -> Path:

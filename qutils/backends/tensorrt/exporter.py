@@ -8,9 +8,9 @@ from onnx import GraphProto
 
 from qutils.backends.shared.onnx_writer import save, to_onnx
 from qutils.backends.tensorrt.rules import SLOWER, check
-from qutils.convert import convert
 from qutils.errors import UnsupportedError
-from qutils.simulate import SimulatedModel
+from qutils.quantize.convert import convert
+from qutils.quantize.simulate import SimulatedModel
 
 
 def export_tensorrt(sim: SimulatedModel, path: Path) -> Path:

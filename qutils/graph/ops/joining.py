@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from qutils.exact.values import Grid, Quantized, Unrounded
 from qutils.graph.ops.spec import OpSpec
+from qutils.numerics.exact.values import Grid, Quantized, Unrounded
 
 
 def concatenate(parts: Sequence[Quantized], axis: int = 0) -> Quantized | Unrounded:

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from qutils.exact.arithmetic import conv_accumulate, linear_accumulate
-from qutils.exact.values import Quantized, Unrounded
 from qutils.graph.ops.rounding import of_accumulator, with_float_bias
 from qutils.graph.ops.spec import OpSpec
+from qutils.numerics.exact.arithmetic import conv_accumulate, linear_accumulate
+from qutils.numerics.exact.values import Quantized, Unrounded
 
 
 def convolve(

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.fx import Node
 
 from qutils.errors import UnsupportedError
-from qutils.exact.values import Grid, Quantized, Unrounded
 from qutils.graph.nodes import argument
 from qutils.graph.ops.rounding import of_value
 from qutils.graph.ops.spec import OpSpec
+from qutils.numerics.exact.values import Grid, Quantized, Unrounded
 
 
 def global_average(x: Quantized, size: Any) -> Unrounded:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from qutils.exact.arithmetic import matmul_accumulate
-from qutils.exact.values import Quantized, Unrounded
 from qutils.graph.ops.rounding import of_accumulator
 from qutils.graph.ops.spec import OpSpec
+from qutils.numerics.exact.arithmetic import matmul_accumulate
+from qutils.numerics.exact.values import Quantized, Unrounded
 
 
 def matmul(a: Quantized, b: Quantized) -> Unrounded:

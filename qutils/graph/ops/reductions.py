@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from torch.fx import Node
 
-from qutils.exact.values import Quantized, Unrounded
 from qutils.graph.nodes import argument, float_inputs
 from qutils.graph.ops.rounding import of_value
 from qutils.graph.ops.spec import OpSpec
+from qutils.numerics.exact.values import Quantized, Unrounded
 
 Axes = int | Sequence[int] | None
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from qutils.exact.arithmetic import multiplier, requantize
-from qutils.exact.values import Accumulator, Grid, Quantized, Unrounded
+from qutils.numerics.exact.arithmetic import multiplier, requantize
+from qutils.numerics.exact.values import Accumulator, Grid, Quantized, Unrounded
 
 
 def of_accumulator(acc: Tensor, x: Quantized, w: Quantized, axis: int) -> Accumulator:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch.fx import Node
 
-from qutils.exact.values import Quantized, Unrounded
+from qutils.numerics.exact.values import Quantized, Unrounded
 
 #: ``weighted``: int8 weights as the second argument, a bias as the third. ``product``: of two
 #: activations. ``requantized``: its result gets a scale of its own. ``pass_through``: moves or

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from qutils.exact.values import Grid, Quantized, Unrounded
 from qutils.graph.nodes import float_inputs
 from qutils.graph.ops.rounding import of_value
 from qutils.graph.ops.spec import OpSpec
+from qutils.numerics.exact.values import Grid, Quantized, Unrounded
 
 
 def add(a: Quantized, b: Quantized) -> Unrounded:

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx import Node
 
-from qutils.exact.values import Quantized, Unrounded
 from qutils.graph.nodes import argument
 from qutils.graph.ops.rounding import of_value
 from qutils.graph.ops.spec import OpSpec
+from qutils.numerics.exact.values import Quantized, Unrounded
 
 
 def tabled(function: Callable[..., Tensor], x: Quantized, *rest: Any, **options: Any) -> Unrounded:

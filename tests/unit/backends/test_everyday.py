@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from qutils.calibration import calibrate
+from qutils.backends.export import export
+from qutils.backends.runtimes import RUNTIMES, load
 from qutils.errors import UnsupportedError
-from qutils.export import export
-from qutils.runtimes import RUNTIMES, load
+from qutils.quantize.calibration import calibrate
 from tests.unit.backends.everyday import EVERYDAY, REFUSED, SHAPE, Everyday
 from tools.operators import DOCUMENT, state_of, written
 

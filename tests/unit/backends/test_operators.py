@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from qutils.calibration import calibrate
-from qutils.export import export
+from qutils.backends.export import export
+from qutils.backends.runtimes import RUNTIMES, load
 from qutils.integer import IntegerReference
-from qutils.runtimes import RUNTIMES, load
+from qutils.quantize.calibration import calibrate
 from tests.unit.backends.operators import FEW, OPERATORS, SHAPES, SideBySide
 
 INSTALLED = [name for name, entry in RUNTIMES.items() if entry.installed]

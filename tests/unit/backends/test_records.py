@@ -9,9 +9,9 @@ import pytest
 from qutils.backends import BACKENDS
 from qutils.backends.backend import late
 from qutils.backends.shared.runtime import Runtime
-from qutils.figures import theme
 from qutils.files import ROOT
 from qutils.graph import TARGETS, target
+from qutils.lab.figures import theme
 
 
 @pytest.mark.parametrize("name", BACKENDS)

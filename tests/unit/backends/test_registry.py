@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from qutils.backends import Backend
+from qutils.backends.runtimes import RUNTIMES, Runtime, load
 from qutils.errors import DataError, InvalidInputError, MissingPackageError, UnsupportedError
-from qutils.runtimes import RUNTIMES, Runtime, load
 
 
 def skip_unless_here(name):

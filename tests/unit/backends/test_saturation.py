@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import nn
 
+from qutils.backends.export import export
+from qutils.backends.runtimes import RUNTIMES, load
 from qutils.backends.shared.cpu import has_vnni
 from qutils.backends.shared.overflow import SaturationWarning, overflowing, warn_of_overflow
-from qutils.calibration import observe
 from qutils.errors import QutilsError
-from qutils.export import export
 from qutils.integer import IntegerReference
-from qutils.runtimes import RUNTIMES, load
-from qutils.schemes import Recipe
+from qutils.numerics.schemes import Recipe
+from qutils.quantize.calibration import observe
 from tests.unit.integer.test_saturating import coarse
 
 TARGETS = [name for name, entry in RUNTIMES.items() if entry.installed]
@@ -70,7 +70,7 @@ def test_files_that_may_saturate_are_named_where_they_would(target, tmp_path, mo
 
 def test_the_advice_of_the_warning_works(tmp_path):
     """It names the argument that makes the weights of a layer fit."""
-    from qutils.convert import convert
+    from qutils.quantize.convert import convert
 
     wide, narrow = (simulated("onnxruntime", safe) for safe in (False, True))
     for sim, count in ((wide, 2), (narrow, 0)):

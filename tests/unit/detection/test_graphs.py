@@ -8,7 +8,7 @@ import torch
 from qutils import detection as d
 from qutils.detection.graphs import decoded_as
 from qutils.errors import InvalidInputError
-from qutils.schemes import Recipe
+from qutils.numerics.schemes import Recipe
 from tests.unit.detection.tiny import observed, pictures, tiny_detector
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from qutils.detection import PARTS, OneScale, part_of, rounded_only
 from qutils.errors import InvalidInputError
-from qutils.schemes import Recipe, Scheme
+from qutils.numerics.schemes import Recipe, Scheme
 from tests.unit.detection.tiny import observed, pictures, tiny_detector
 
 

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from qutils import detection as d
+from qutils.backends.export import export
+from qutils.backends.runtimes import load
 from qutils.errors import DataError
-from qutils.export import export
-from qutils.runtimes import load
-from qutils.schemes import Recipe
+from qutils.numerics.schemes import Recipe
 from tests.unit.detection.tiny import observed, pictures, tiny_detector, write_picture
 
 GREY = 114 / 255

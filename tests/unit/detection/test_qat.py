@@ -8,7 +8,7 @@ import torch
 from qutils.detection import finetune_detector
 from qutils.detection.qat import FLOOR, Followed, following_loss
 from qutils.errors import InvalidInputError
-from qutils.schemes import Recipe, Scheme
+from qutils.numerics.schemes import Recipe, Scheme
 from tests.unit.detection.tiny import observed, pictures, tiny_detector
 
 FOUR_BITS = Recipe(weights=Scheme(bits=4, granularity="per_channel"))

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from qutils import detection as d
+from qutils.backends.runtimes import load
 from qutils.detection.quantize import FileNote
 from qutils.errors import InvalidInputError
-from qutils.runtimes import load
-from qutils.schemes import Recipe
+from qutils.numerics.schemes import Recipe
 from tests.unit.detection.tiny import CLASSES, NAMES, PLACES, observed, pictures, tiny_detector
 
 #: Runtime: its package, and the ending of its files.

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from qutils import detection as d
+from qutils.backends.runtimes import load
 from qutils.detection import process
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
-from qutils.runtimes import load
 from tests.unit.detection.conftest import NETWORK, PLACES, TRAINING
 from tests.unit.detection.tiny import write_data
 

@@ -14,10 +14,10 @@ import torch
 import yaml
 
 from qutils import detection as d
+from qutils.backends.runtimes import load
 from qutils.detection.labels import label_file
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
-from qutils.runtimes import load
-from qutils.schemes import Recipe
+from qutils.numerics.schemes import Recipe
 from tests.unit.detection.tiny import pictures, write_label
 
 pytestmark = pytest.mark.usefixtures("yolo")

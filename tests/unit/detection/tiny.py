@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from qutils import detection as d
-from qutils.calibration import Observation
 from qutils.detection.detector import Layer
 from qutils.detection.labels import label_file
+from qutils.quantize.calibration import Observation
 
 SIZE, BINS, CLASSES, STRIDES = (32, 32), 4, 3, (4, 8)
 PLACES = 8 * 8 + 4 * 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qutils.calibration import calibrate
 from qutils.graph import capture
 from qutils.graph.nodes import op_name
+from qutils.quantize.calibration import calibrate
 
 
 class Residual(nn.Module):

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
-from qutils.calibration import calibrate
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph import capture
 from qutils.graph.nodes import attribute, op_name
+from qutils.quantize.calibration import calibrate
 from tests.unit.graph.networks import Net, Standardized, conv
 
 X = torch.linspace(-2, 2, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from qutils.calibration import calibrate
 from qutils.errors import UnsupportedError
 from qutils.graph import TARGETS, capture, coverage, place
+from qutils.quantize.calibration import calibrate
 from tests.unit.graph.networks import graph_of, observed
 from tests.unit.graph.networks.base import Net, conv, linear
 from tests.unit.graph.test_demote import Block

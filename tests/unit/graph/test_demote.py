@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from qutils.calibration import calibrate
 from qutils.graph import TARGETS, capture, place
 from qutils.graph.nodes import op_name
+from qutils.quantize.calibration import calibrate
 from tests.unit.graph.networks import observed
 from tests.unit.graph.networks.base import Net, conv, linear
 

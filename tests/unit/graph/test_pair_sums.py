@@ -6,12 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from qutils.affine import quantize
-from qutils.analysis import mixed
-from qutils.analysis.instant import InstantModel
-from qutils.calibration import calibrate, observe
-from qutils.checkpoint import load, save
 from qutils.errors import InvalidInputError
+from qutils.evaluate.analysis import mixed
+from qutils.evaluate.analysis.instant import InstantModel
 from qutils.graph import TARGETS
 from qutils.graph.pair_sums import (
     LIMIT,
@@ -21,8 +18,11 @@ from qutils.graph.pair_sums import (
 )
 from qutils.graph.targets import settled
 from qutils.integer import IntegerReference
-from qutils.qat import finetune
-from qutils.schemes import Recipe, Scheme
+from qutils.numerics.affine import quantize
+from qutils.numerics.schemes import Recipe, Scheme
+from qutils.quantize.calibration import calibrate, observe
+from qutils.quantize.checkpoint import load, save
+from qutils.quantize.qat import finetune
 
 CHANNELS = Scheme(signed=True, symmetric=True, granularity="per_channel")
 TENSOR = Scheme(signed=True, symmetric=True)

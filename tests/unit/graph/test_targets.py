@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from qutils.calibration import Observation, observe
 from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.graph import TARGETS, target
 from qutils.graph.targets import settled
-from qutils.schemes import Recipe, Scheme
-from qutils.simulate import FakeQuantizeBias
+from qutils.numerics.schemes import Recipe, Scheme
+from qutils.quantize.calibration import Observation, observe
+from qutils.quantize.simulate import FakeQuantizeBias
 
 ORT = TARGETS["onnxruntime"]
 WEIGHTS = Scheme(granularity="per_channel")

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from qutils.calibration import calibrate
+from qutils.backends.shared.onnx_writer import export_float
 from qutils.errors import InvalidInputError, UnsupportedError
-from qutils.export import export_float
 from qutils.graph import capture
 from qutils.graph.wrappers import plain_copy
+from qutils.quantize.calibration import calibrate
 from tests.unit.graph.networks import conv
 
 X = torch.linspace(-1, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)

@@ -11,14 +11,16 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from qutils import qat, runtimes, zoo
+from qutils import zoo
+from qutils.backends import runtimes
+from qutils.backends.export import export
 from qutils.backends.onnxruntime.runtime import session_options_of
-from qutils.calibration import calibrate
+from qutils.backends.runtimes import RuntimeOptions
 from qutils.errors import InvalidInputError, UnsupportedError
-from qutils.export import export
 from qutils.integer import IntegerReference
-from qutils.runtimes import RuntimeOptions
-from qutils.schemes import Recipe, Scheme
+from qutils.numerics.schemes import Recipe, Scheme
+from qutils.quantize import qat
+from qutils.quantize.calibration import calibrate
 from tests.unit.graph.networks import EVERYDAY, observed
 
 RECIPES = {

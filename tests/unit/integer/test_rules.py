@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from qutils.exact.values import Accumulator, Grid
 from qutils.integer import RULES
+from qutils.numerics.exact.values import Accumulator, Grid
 
 
 def rounded(rule: str, acc: list[int], scale_x: float, scale_w: float, scale_y: float) -> list[int]:

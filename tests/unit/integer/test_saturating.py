@@ -11,15 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from qutils import runtimes, zoo
-from qutils.calibration import calibrate
+from qutils import zoo
+from qutils.backends import runtimes
+from qutils.backends.export import export
 from qutils.errors import UnsupportedError
-from qutils.exact.values import Grid, Quantized
-from qutils.export import export
 from qutils.graph.ops.layers import convolve
 from qutils.integer import KERNELS, SATURATING, IntegerReference
 from qutils.integer.saturating import convolve_in_pairs, linear_in_pairs, pair_excess
-from qutils.schemes import Recipe, Scheme
+from qutils.numerics.exact.values import Grid, Quantized
+from qutils.numerics.schemes import Recipe, Scheme
+from qutils.quantize.calibration import calibrate
 from tests.unit.integer.emulated import run_without_vnni
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden/conv/pairs_avx2.json").read_text())

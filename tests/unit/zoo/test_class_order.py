@@ -10,8 +10,9 @@ from PIL import Image
 from torch import nn
 
 import qutils as q
-from qutils import bench, zoo
+from qutils import zoo
 from qutils.errors import InvalidInputError
+from qutils.evaluate import bench
 from qutils.zoo import Preprocessing, read_photographs
 from qutils.zoo.class_order import ClassFolders
 

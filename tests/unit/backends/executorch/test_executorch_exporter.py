@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from qutils.backends.executorch.exporter import prepare
-from qutils.calibration import calibrate
-from qutils.convert import convert
+from qutils.backends.export import export
 from qutils.errors import MissingPackageError, UnsupportedError
-from qutils.export import export
 from qutils.graph.nodes import op_name
-from qutils.schemes import Recipe, Scheme
+from qutils.numerics.schemes import Recipe, Scheme
+from qutils.quantize.calibration import calibrate
+from qutils.quantize.convert import convert
 from tests.unit.graph.networks import Net, conv, linear
 
 

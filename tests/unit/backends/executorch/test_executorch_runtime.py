@@ -15,12 +15,12 @@ from torch import Tensor
 pytest.importorskip("executorch", reason="the optional runtime ExecuTorch is not installed")
 
 from qutils.backends.executorch.runtime import ExecuTorch
-from qutils.calibration import calibrate
-from qutils.convert import convert
+from qutils.backends.export import export
+from qutils.backends.runtimes import load
 from qutils.errors import DataError, InvalidInputError
-from qutils.export import export
 from qutils.integer import IntegerReference
-from qutils.runtimes import load
+from qutils.quantize.calibration import calibrate
+from qutils.quantize.convert import convert
 from tests.unit.graph.networks import Net, conv, linear
 
 pytestmark = pytest.mark.slow(reason="lowers a network for seconds")

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from qutils.backends.export import export
 from qutils.backends.inductor.exporter import prepare
-from qutils.calibration import calibrate
-from qutils.convert import convert
-from qutils.export import export
 from qutils.graph.nodes import attribute, op_name
-from qutils.schemes import Recipe, Scheme
+from qutils.numerics.schemes import Recipe, Scheme
+from qutils.quantize.calibration import calibrate
+from qutils.quantize.convert import convert
 from tests.unit.graph.networks import NETWORKS, conv, linear, observed
 
 SIGNED = Scheme(signed=True, symmetric=False)

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._inductor.exc import InvalidCxxCompiler
 
+from qutils.backends.export import export
 from qutils.backends.inductor import runtime as inductor
-from qutils.calibration import calibrate
+from qutils.backends.runtimes import load
 from qutils.errors import InvalidInputError, MissingPackageError, UnsupportedError
-from qutils.export import export
 from qutils.integer import IntegerReference
-from qutils.runtimes import load
+from qutils.quantize.calibration import calibrate
 from tests.unit.graph.networks import Net, conv, linear
 
 pytestmark = pytest.mark.skipif(

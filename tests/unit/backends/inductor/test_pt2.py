@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import nn
 
+from qutils.backends.export import export
 from qutils.backends.inductor.pt2 import check
-from qutils.calibration import calibrate
 from qutils.errors import DataError, UnsupportedError
-from qutils.export import export
+from qutils.quantize.calibration import calibrate
 from tests.unit.graph.networks import linear
 
 Change = Callable[[str, bytes], bytes]

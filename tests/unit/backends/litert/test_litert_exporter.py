@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from qutils import zoo
-from qutils.calibration import Observation, calibrate, observe
+from qutils.backends.export import export
+from qutils.backends.runtimes import load
 from qutils.errors import MissingPackageError, UnsupportedError
-from qutils.export import export
 from qutils.integer import IntegerReference
-from qutils.runtimes import load
-from qutils.schemes import Recipe, Scheme
+from qutils.numerics.schemes import Recipe, Scheme
+from qutils.quantize.calibration import Observation, calibrate, observe
 from tests.unit.graph.networks import EVERYDAY, JOINS, NETWORKS, Network
 from tests.unit.graph.networks.base import conv, head_on
 
@@ -294,7 +294,7 @@ def test_gates_have_the_scale_of_the_kernel():
 
 
 def test_training_leaves_the_scale_of_gates_alone():
-    from qutils.qat.finetune import groups
+    from qutils.quantize.qat.finetune import groups
 
     sim = observed("squeeze-excite").simulate(Recipe())
     groups(sim, 1e-3)

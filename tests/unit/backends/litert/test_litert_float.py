@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qutils.calibration import calibrate
+from qutils.backends.export import export
+from qutils.backends.runtimes import load
 from qutils.errors import UnsupportedError
-from qutils.export import export
-from qutils.runtimes import load
-from qutils.simulate import SimulatedModel
+from qutils.quantize.calibration import calibrate
+from qutils.quantize.simulate import SimulatedModel
 from tests.unit.backends.litert.executing import computing
 from tests.unit.graph.networks import REFUSED, Net, Network, conv, linear
 from tests.unit.graph.networks.base import head_on

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qutils.analysis import sqnr_db
-from qutils.analysis.verify import verify
-from qutils.calibration import calibrate
-from qutils.export import export
+from qutils.backends.export import export
+from qutils.backends.runtimes import load
+from qutils.evaluate.analysis import sqnr_db
+from qutils.evaluate.analysis.verify import verify
 from qutils.integer import IntegerReference
-from qutils.runtimes import load
+from qutils.quantize.calibration import calibrate
 from tests.unit.backends.litert.executing import computing
 
 pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from qutils import affine
-from qutils.analysis.parity import parity
+from qutils.backends.export import export
 from qutils.backends.litert import tflite
 from qutils.backends.litert.tflite import FlatModel, Grid
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
-from qutils.exact.arithmetic import (
+from qutils.evaluate.analysis.parity import parity
+from qutils.integer import IntegerReference
+from qutils.numerics import affine
+from qutils.numerics.exact.arithmetic import (
     conv_accumulate,
     fixed_point_multiplier,
     requantize,
     requantize_fixed_point,
 )
-from qutils.export import export
-from qutils.integer import IntegerReference
-from qutils.schemes import Recipe
+from qutils.numerics.schemes import Recipe
 from tests.unit.graph.networks import NETWORKS, observed
 
 pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")

@@ -7,9 +7,9 @@ from onnx import helper
 
 from qutils.backends.onnxruntime import runtime as module
 from qutils.backends.onnxruntime.runtime import OnnxRuntime, optimized_ops
+from qutils.backends.runtimes import RuntimeOptions
 from qutils.backends.shared.cpu import flags, has_vnni
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
-from qutils.runtimes import RuntimeOptions
 
 KINDS = ["conv3x3", "conv1x1", "depthwise", "gemm"]
 saturates = pytest.mark.skipif(

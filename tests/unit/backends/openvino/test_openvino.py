@@ -13,15 +13,15 @@ from torch import nn
 
 pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
 
-from qutils.analysis.parity import parity
+from qutils.backends.export import export
 from qutils.backends.openvino import runtime as module
 from qutils.backends.openvino.runtime import OpenVino
 from qutils.backends.shared.cpu import has_vnni
-from qutils.calibration import observe
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
-from qutils.export import export
+from qutils.evaluate.analysis.parity import parity
 from qutils.integer import IntegerReference
-from qutils.schemes import Recipe
+from qutils.numerics.schemes import Recipe
+from qutils.quantize.calibration import observe
 from tests.unit.graph.networks import EVERYDAY, JOINS, observed
 from tests.unit.integer.test_saturating import LAYERS, coarse
 

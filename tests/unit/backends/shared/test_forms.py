@@ -18,10 +18,10 @@ from qutils.backends.shared.forms import (
     signed,
     spell_out_shapes,
 )
-from qutils.calibration import calibrate
-from qutils.convert import convert
 from qutils.graph.nodes import op_name
-from qutils.schemes import Recipe, Scheme
+from qutils.numerics.schemes import Recipe, Scheme
+from qutils.quantize.calibration import calibrate
+from qutils.quantize.convert import convert
 from tests.unit.graph.networks import Net, conv, linear
 
 

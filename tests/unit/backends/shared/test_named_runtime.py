@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from qutils import runtimes
+from qutils.backends import runtimes
+from qutils.backends.export import export
 from qutils.backends.shared.limits import KEY, Limits
 from qutils.backends.shared.named_runtime import require_alike
-from qutils.calibration import calibrate
 from qutils.errors import InvalidInputError
-from qutils.export import export
+from qutils.quantize.calibration import calibrate
 
 
 class Reader(nn.Module):

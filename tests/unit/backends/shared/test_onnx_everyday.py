@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from qutils.backends.export import export
 from qutils.backends.onnxruntime.runtime import FLOAT_OPS
-from qutils.calibration import calibrate
-from qutils.export import export
+from qutils.backends.runtimes import load
 from qutils.integer import IntegerReference
-from qutils.runtimes import load
-from qutils.schemes import Recipe
+from qutils.numerics.schemes import Recipe
+from qutils.quantize.calibration import calibrate
 from tests.unit.graph.networks import (
     EVERYDAY,
     JOINS,

@@ -9,10 +9,10 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
+from qutils.backends.export import export
+from qutils.backends.runtimes import load
 from qutils.backends.shared.onnx_writer import compact
-from qutils.calibration import calibrate
-from qutils.export import export
-from qutils.runtimes import load
+from qutils.quantize.calibration import calibrate
 
 
 def test_constants_of_several_readers_have_names_of_their_own():

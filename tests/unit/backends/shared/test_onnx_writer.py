@@ -12,12 +12,13 @@ from onnx import TensorProto, numpy_helper
 from torch import nn
 
 from qutils import zoo
+from qutils.backends.export import export
 from qutils.backends.onnxruntime.runtime import FLOAT_OPS
-from qutils.calibration import calibrate, observe
+from qutils.backends.runtimes import load
+from qutils.backends.shared.onnx_writer import export_float
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
-from qutils.export import export, export_float
-from qutils.runtimes import load
-from qutils.schemes import Recipe, Scheme
+from qutils.numerics.schemes import Recipe, Scheme
+from qutils.quantize.calibration import calibrate, observe
 from tests.unit.graph.networks import NETWORKS, REFUSED, observed, ten_lines
 
 #: Networks that each reach another part of the exporter, and what has to run in integers.

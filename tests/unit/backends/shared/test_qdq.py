@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from qutils import affine, runtimes
+from qutils.backends import runtimes
+from qutils.backends.export import export
 from qutils.backends.shared.qdq import with_taps
-from qutils.calibration import calibrate
-from qutils.export import export
+from qutils.numerics import affine
+from qutils.quantize.calibration import calibrate
 
 
 def test_taps_are_the_activations_and_looking_changes_nothing(tmp_path):

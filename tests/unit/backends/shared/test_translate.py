@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import qutils as q
-from qutils.analysis.sqnr import sqnr_db
+from qutils.evaluate.analysis.sqnr import sqnr_db
 
 
 class Masked(nn.Module):

@@ -10,12 +10,12 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from qutils import zoo
+from qutils.backends.export import export
 from qutils.backends.tensorrt.rules import SLOWER, check
-from qutils.calibration import observe
 from qutils.errors import UnsupportedError
-from qutils.export import export
 from qutils.integer import IntegerReference
-from qutils.schemes import Recipe, Scheme
+from qutils.numerics.schemes import Recipe, Scheme
+from qutils.quantize.calibration import observe
 from tests.unit.graph.networks import NETWORKS
 
 #: Each reaches another part of placement or exporter.

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from qutils.backends.export import export
 from qutils.backends.shared.gpu import lacking_gpu
 from qutils.backends.tensorrt.runtime import TensorRt
-from qutils.calibration import observe
 from qutils.errors import DataError, InvalidInputError, UnsupportedError
-from qutils.export import export
 from qutils.integer import IntegerReference
-from qutils.schemes import Recipe
+from qutils.numerics.schemes import Recipe
+from qutils.quantize.calibration import observe
 from tests.unit.graph.networks import NETWORKS
 
 needs_gpu = pytest.mark.skipif(bool(lacking_gpu()), reason=f"no NVIDIA GPU: {lacking_gpu()}")

@@ -7,8 +7,8 @@ from functools import cache
 from torch.fx import GraphModule
 
 from qutils import zoo
-from qutils.calibration import Observation, observe
 from qutils.graph import capture
+from qutils.quantize.calibration import Observation, observe
 from tests.unit.graph.networks.base import Net, Network, conv, linear, random_batch_norm
 from tests.unit.graph.networks.everyday import EVERYDAY
 from tests.unit.graph.networks.flows import FLOWS

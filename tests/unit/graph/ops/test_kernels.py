@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from qutils.exact.values import Grid, Quantized, Unrounded
 from qutils.integer.kernels import KERNELS
+from qutils.numerics.exact.values import Grid, Quantized, Unrounded
 
 
 def on_grid(integers: list[int], scale: float, zero_point: int = 0) -> Quantized:

@@ -1,1 +1,0 @@
-"""Running notebooks: parameters, runner, results, comparison, gallery."""

@@ -1,0 +1,1 @@
+"""Notebooks: runner, studies, results, site, figures, explorers."""

@@ -1,0 +1,1 @@
+"""What reports measured: results, provenance, comparison, overview."""

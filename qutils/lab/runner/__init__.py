@@ -1,0 +1,1 @@
+"""Running notebooks: parameters, processes, schedule, status."""

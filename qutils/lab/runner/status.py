@@ -1,0 +1,69 @@
+"""How the last run of a report went: ``status.json`` in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from qutils.errors import DataError
+from qutils.files import write_text
+from qutils.lab.results.provenance import json_safe
+
+FILE = "status.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Status:
+    """Outcome of one run; ``files`` are the top-level names that it published.
+
+    ``message`` tells the cause of a failure in one line and is empty otherwise.
+    """
+
+    outcome: Literal["ok", "failed"]
+    title: str
+    notebook: str
+    profile: str | None
+    parameters: Mapping[str, object]
+    started: str
+    seconds: float
+    commit: str | None
+    dirty: bool | None
+    exit_code: int
+    message: str = ""
+    files: tuple[str, ...] = ()
+
+    def save(self, folder: Path) -> None:
+        """Write ``status.json`` into ``folder`` atomically."""
+        plain = {"schema": SCHEMA, **json_safe(asdict(self))}
+        write_text(folder / FILE, json.dumps(plain, indent=1, allow_nan=False) + "\n")
+
+
+def load_status(folder: Path) -> Status | None:
+    """Status of the report in ``folder``; ``None`` if no run left one.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        known = {f.name: plain[f.name] for f in fields(Status)}
+        if known["outcome"] not in ("ok", "failed") or not isinstance(known["parameters"], dict):
+            raise ValueError("no outcome of a run")
+        return Status(**{**known, "files": tuple(known["files"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}). Run its notebook again.") from error
+
+
+def readable_status(folder: Path) -> Status | None:
+    """The same for a run that is about to replace it; a damaged one counts as none."""
+    try:
+        return load_status(folder)
+    except DataError:
+        return None

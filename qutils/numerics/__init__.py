@@ -1,0 +1,1 @@
+"""Number formats' arithmetic: schemes, scales, observers, exact integers."""

@@ -1,7 +1,0 @@
-"""Observers: what a tensor held -> the range it is quantized in. One file per observer."""
-
-from qutils.observers.registry import OBSERVERS, Observer, qparams_of, range_of
-from qutils.observers.rows import Rows, rows_of
-from qutils.observers.statistic import Statistic
-
-__all__ = ["OBSERVERS", "Observer", "Rows", "Statistic", "qparams_of", "range_of", "rows_of"]

@@ -1,0 +1,1 @@
+"""From a float model to a simulated one: calibration, PTQ, QAT, conversion, checkpoints."""

@@ -1,6 +1,0 @@
-"""Notebooks in a browser: JupyterLab and Voila, on this machine only, behind a token."""
-
-from qutils.serve.commands import app_command, lab_command
-from qutils.serve.server import Served, serving
-
-__all__ = ["Served", "app_command", "lab_command", "serving"]
