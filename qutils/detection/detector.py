@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: What ``keep_float`` takes: everything behind the last convolutions of both branches.
+#: What ``keep_float`` takes: everything after the last convolutions of both branches.
 DECODE = "decode"
 
 

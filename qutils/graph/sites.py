@@ -19,7 +19,7 @@ FloatReason = Literal["no kernel", "kept", "masked", "weighs", "ending", "beside
 class Site:
     """One tensor to quantize: the output of ``node``, under a name people recognize.
 
-    ``ceiling`` is the largest value that a fused activation lets through (6 behind a ReLU6). A
+    ``ceiling`` is the largest value that a fused activation lets through (6 after a ReLU6). A
     range that ends there expresses the activation; one that reached further could not replace it.
     ``fixed`` is the range that the kernel's result always has, if it has one.
     """

@@ -19,21 +19,23 @@ from qutils.numerics.schemes import Recipe
 class Target:
     """The integer kernels of one runtime.
 
-    ``operators`` are ATen names; their records (``graph.ops``) say how each is quantized.
-    ``weighted`` ops take int8 weights and a ``bias``: int32 of scale ``input * weight``, or
-    float, added once the accumulator is scaled. ``products`` multiply two activations.
-    ``quantized`` ops get an output scale of their own; ``pass_through`` ops keep their input's
-    scale; a ``fused`` activation directly behind an op is absorbed into that op's output range.
-    An op of ``float_output`` hands its result out in float where the network ends or float
-    operators alone read it. The network may end in one of ``float_endings``, which turn logits
-    into probabilities and stay in float. Zero points of ``symmetric_activations`` lie in the
-    middle of the integers, which not every kernel takes; ``only_symmetric`` kernels take
-    nothing else: int8 activations, -128..127 around 0. The kernel of an op of ``takes_in_sums``
-    adds another tensor before it rounds: between the op and an ``add`` of its own nothing is
-    quantized; that of an op of ``takes_in_silu`` computes ``x sigmoid(x)`` of its result
-    likewise. A runtime that ``follows_moves`` knows that what passes values on keeps their
-    scale; others are told by a pair behind each such op. The results of ops of ``fixed_ranges``
-    have that range whatever calibration sees. ``pair_sums`` says where the kernels saturate.
+    ``operators`` are ATen names; their records (``graph.ops``) say how each is quantized:
+
+    - ``weighted`` operators take int8 weights and a ``bias``: int32 of scale ``input * weight``, or
+      float, added to the scaled accumulator. ``products`` multiply two activations.
+    - ``quantized`` operators get an output scale of their own; ``pass_through`` operators keep
+      their input's scale; a ``fused`` activation right after an operator is computed by its kernel.
+
+    ``float_output``: operators that return float where the network ends, or where only float
+    operators read the result. ``float_endings``: the network may end in one of these; it turns
+    logits into probabilities and stays float. ``symmetric_activations``: the kernels accept zero
+    points in the middle of the integers. ``only_symmetric``: they accept nothing else, that is int8
+    activations, -128..127 around 0. ``takes_in_sums``: the kernel fuses the following ``add``, so
+    that nothing is quantized between the two. ``takes_in_silu``: it fuses ``x sigmoid(x)`` of its
+    result likewise. ``follows_moves``: the runtime infers that pass-through operators keep their
+    input's scale; for other runtimes, a Q/DQ pair is inserted after each of them.
+    ``fixed_ranges``: ranges of results that do not depend on calibration. ``pair_sums`` says where
+    the kernels saturate.
     """
 
     name: str

@@ -50,7 +50,7 @@ class Unrounded:
                 self.sites.pop(gate.name, None)
 
     def _drop_addends(self) -> None:
-        """A layer whose kernel takes in the sum behind it hands its result over unrounded."""
+        """If the kernel fuses the following add, do not quantize the layer's own output."""
         for node in self.module.graph.nodes:
             if op_name(node) != "add" or node.name in self.in_float:
                 continue
@@ -81,7 +81,7 @@ class Unrounded:
         return own and computed and set(part.users) == {cat} and cat.name not in self.in_float
 
     def _drop_unread(self) -> None:
-        """Outputs stay float behind float operators or a kernel with float output."""
+        """Outputs stay float after float operators or a kernel with float output."""
         if not self.target.quantize_output:
             for last in outputs_of(self.module):
                 self._drop_last(last)

@@ -29,7 +29,7 @@ def one_multiplier(a: Accumulator, grid: Grid) -> Tensor:
 
 
 def two_scales(a: Accumulator, grid: Grid) -> Tensor:
-    """``round(float32(acc * (sx sw)) / sy)``: the layer in float, then a quantizer behind it."""
+    """``round(float32(acc * (sx sw)) / sy)``: the layer in float, then a quantizer."""
     return grid.quantize(_float(a))
 
 

@@ -154,7 +154,7 @@ def _plain(q: QParams) -> tuple[float, int, int, int]:
 
 
 def _share(module: GraphModule, sim: SimulatedModel) -> None:
-    """Behind each pass-through op, a pair with the scale of its input: the kernel stays integer."""
+    """Insert a Q/DQ pair with the input's scale after each pass-through op: it stays integer."""
     nodes = {node.name: node for node in module.graph.nodes}
     for name, origin in sim.placement.shared.items():
         site = sim.placement.sites.get(origin)
@@ -168,7 +168,7 @@ def _share(module: GraphModule, sim: SimulatedModel) -> None:
 
 
 def _hand_forward(module: GraphModule, sim: SimulatedModel) -> None:
-    """What a quantized ``cat`` reads unrounded gets the grid of the whole behind its own kernel."""
+    """Give unrounded inputs of a quantized ``cat`` the grid of its result."""
     settled = {*sim.placement.shared, *sim.placement.float_nodes}
     for node in list(module.graph.nodes):
         if op_name(node) != "cat" or node.name not in sim.placement.sites:

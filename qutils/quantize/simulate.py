@@ -265,7 +265,7 @@ def _widen(quantizer: FakeQuantizeBias, bias: Tensor) -> None:
 def _insert(
     module: GraphModule, placement: Placement, quantizers: dict[str, FakeQuantize]
 ) -> GraphModule:
-    """A copy of the graph with a quantizer behind every site and bias."""
+    """Return a copy of the graph with a quantizer after every site and bias."""
     missing = [s.name for s in placement.sites.values() if s.name not in quantizers]
     if missing:
         raise InvalidInputError(f"no quantizer for {', '.join(missing)}")

@@ -27,7 +27,7 @@ def conv_bn(i: int, o: int, kernel: int, stride: int = 1, groups: int = 1) -> li
     """Convolution with TensorFlow's "same" padding, and BatchNorm.
 
     Shapes: ``[N, i, H, W] -> [N, o, H/stride, W/stride]`` for even H and W. TensorFlow pads
-    ``kernel - stride`` in all, the odd one behind: with stride 2 that is ``(0, 1)`` for a kernel of
+    ``kernel - stride`` in all, the odd one after: with stride 2 that is ``(0, 1)`` for a kernel of
     3 and ``(1, 2)`` for one of 5, which ``nn.Conv2d`` cannot say by itself.
     """
     padding = kernel - stride if stride > 1 else 0
@@ -94,7 +94,7 @@ class EfficientNetLite0(nn.Module):
         return logits
 
 
-#: Published names of a convolution and of the BatchNorm behind it, and our name of the two.
+#: Published names of a convolution and of the BatchNorm after it, and our name of the two.
 _PUBLISHED = (
     ("_conv_stem", "_bn0", "stem"),
     ("_expand_conv", "_bn0", "expand"),

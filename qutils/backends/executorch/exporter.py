@@ -1,6 +1,6 @@
 """Reference graph -> ExecuTorch ``.pte``, its integer layers lowered to XNNPACK.
 
-XNNPACK's partitioner takes signed int8 activations, int8 weights stored behind a dequantization
+XNNPACK's partitioner takes signed int8 activations, int8 weights stored before a dequantization
 that each reader has for itself, and float biases, which it rounds to int32 of scale
 ``input * weight``. What it cannot do (cut, repeat, upsample) moves integers between its parts.
 
@@ -166,7 +166,7 @@ def _pad_within(module: GraphModule) -> None:
 
 
 def _pads_space(node: Node) -> bool:
-    """Whether a node pads with zeros, on the axes behind ``[N, C]`` only, and cuts nothing."""
+    """Whether a node pads with zeros, on the axes after ``[N, C]`` only, and crops nothing."""
     if op_name(node) == "pad" and argument(node, 2, "constant") != "constant":
         return False
     if op_name(node) not in ("pad", "constant_pad_nd"):

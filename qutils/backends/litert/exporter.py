@@ -124,7 +124,7 @@ def _is_integer(w: Writer, node: Node) -> bool:
 
 
 def _clips(node: Node) -> list[Node]:
-    """The node, and the activations behind it that a kernel can absorb."""
+    """Return the node and the activations after it that a kernel can fuse."""
     found = [node]
     while len(found[-1].users) == 1:
         user = next(iter(found[-1].users))
@@ -135,7 +135,7 @@ def _clips(node: Node) -> list[Node]:
 
 
 def _compute(w: Writer, node: Node, grid: Grid) -> None:
-    """Write an operator with its result on the grid of the ``quantize`` behind it."""
+    """Write an operator with its result on the grid of the ``quantize`` after it."""
     op = op_name(node)
     if op not in EMITTERS:
         raise unsupported(node, "there is no integer kernel")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qutils.backends.litert import BACKEND
 from qutils.errors import not_installed
 
-#: First bytes of a file, behind the offset of its root table.
+#: First bytes of a file, after the offset of its root table.
 IDENTIFIER = b"TFL3"
 #: The names of tensors that lie with their channels last end so; the others lie as in PyTorch.
 CHANNELS_LAST = ".last"

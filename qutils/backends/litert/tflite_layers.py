@@ -146,7 +146,7 @@ def linear(w: Writer, node: Node, grid: Grid | None) -> Value:
 def _bias(w: Writer, source: Grid | None, weights: Stored, bias: NDArray[Any] | None) -> int:
     """An int32 bias ``[O]`` of scale ``scale(input) scale(weight)``; zeros where there is none.
 
-    Float32 behind float weights.
+    Float32 after float weights.
     """
     if source is None or weights.grid is None:
         zeros = np.zeros(len(weights.values), np.float32)

@@ -103,7 +103,7 @@ _BROADCASTS = ("add", "sub", "mul", "div", "pow", "maximum", "minimum")
 
 
 def _readers(node: Node) -> list[Node]:
-    """What reads a value, behind its quantization."""
+    """Return what reads a value after its quantization."""
     found = []
     for user in node.users:
         found += _readers(user) if "quantize_per" in op_name(user) else [user]

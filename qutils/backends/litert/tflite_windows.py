@@ -12,7 +12,7 @@ from torch.fx import Node
 
 from qutils.backends.litert.tflite_values import Value, Writer, unsupported
 
-Pads = Sequence[tuple[int, int]]  # before and behind, of each axis in space
+Pads = Sequence[tuple[int, int]]  # before and after, of each spatial axis
 _SAME, _VALID = 0, 1  # of the format's Padding
 
 
@@ -42,7 +42,7 @@ def padded(
     Args:
         fill: the value around, ``[1]``; real zeros if None.
     """
-    if not any(before or behind for before, behind in pads):
+    if not any(before or after for before, after in pads):
         return x, _VALID
     sizes = x.shape[2:]
     if all(_same(*axis) == p for *axis, p in zip(sizes, window, stride, pads, strict=True)):
@@ -58,7 +58,7 @@ def padded(
 
 
 def _same(size: int, window: int, stride: int) -> tuple[int, int]:
-    """What the format's SAME adds before and behind."""
+    """Return what the format's SAME adds before and after."""
     total = max((math.ceil(size / stride) - 1) * stride + window - size, 0)
     return total // 2, total - total // 2
 

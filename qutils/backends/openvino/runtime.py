@@ -2,7 +2,7 @@
 
 OpenVINO reads each ``QuantizeLinear``/``DequantizeLinear`` pair as a FakeQuantize, and its
 low-precision passes turn what stands between two of them into one int8 kernel of oneDNN. A
-convolution and the sum behind it become one kernel as well, which adds before it rounds: the
+convolution and the sum after it become one kernel as well, which adds before it rounds: the
 convolution's own quantizer has no effect there, and the target ``openvino`` places none.
 
 It is compiled anew for each shape of batch. With the batch left open OpenVINO is a little slower,
@@ -107,7 +107,7 @@ class OpenVino(NamedRuntime):
         """Quantized activations in order of execution: what each ``QuantizeLinear`` gives.
 
         None for a file in OpenVINO's own format, which has none. Handing a tensor out keeps it
-        from being fused away, so a sum behind a convolution that has a quantizer of its own is
+        from being fused away, so a sum after a convolution that has a quantizer of its own is
         computed otherwise here than in ``run``.
 
         Raises: as ``run``.

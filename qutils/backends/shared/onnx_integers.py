@@ -59,7 +59,7 @@ def _shield(graph: GraphProto, node: NodeProto) -> None:
 def _pad_integers(
     graph: GraphProto, before: NodeProto, pad: NodeProto, after: list[NodeProto]
 ) -> None:
-    """``Dequantize -> Pad -> Quantize`` becomes ``Pad`` of the integers, or of the Conv behind."""
+    """``Dequantize -> Pad -> Quantize`` becomes ``Pad`` of integers, or of the next Conv."""
     integers, zero_point = before.input[0], before.input[2]
     readers = [n for node in after for n in _readers(graph, node.output[0])]
     convs = [n for node in readers for n in _readers(graph, node.output[0])]
@@ -88,7 +88,7 @@ def _pad_integers(
 
 
 def _spatial_padding(graph: GraphProto, pad: NodeProto) -> list[int] | None:
-    """Pads of the axes behind ``[N, C]``, begins then ends; None where Conv cannot do it."""
+    """Return the pads after ``[N, C]``, begins then ends; None where Conv cannot do it."""
     if any(a.name == "mode" and a.s != b"constant" for a in pad.attribute) or len(pad.input) > 3:
         return None
     stored = next((t for t in graph.initializer if t.name == pad.input[1]), None)

@@ -25,7 +25,7 @@ _INTEGERS = frozenset(
     }
 )
 _BEGINNINGS = ("QLinear", "QGemm", "QAttention", "DynamicQuantize")
-#: What moves values, or picks some: the integers behind it are those in front of it.
+#: What moves values, or picks some: the integers after it are those before it.
 _MOVES = ("Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 
 

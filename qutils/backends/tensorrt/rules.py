@@ -133,7 +133,7 @@ def channel_axis(graph: QdqGraph) -> Found:
 
 
 def per_tensor_activations(graph: QdqGraph) -> Found:
-    """Activations have one scale; with several, the layers behind compute in float."""
+    """Activations have one scale; with several, the layers after it compute in float."""
     for node in graph.of(_QUANTIZE):
         values = graph.stored(node.input[1])
         if values is not None and values.size > 1 and not graph.is_stored(node.input[0]):
@@ -181,12 +181,12 @@ def fusion(graph: QdqGraph) -> Found:
             yield (
                 node,
                 f"it stands between {spoken(layer)} and its {readers[0].op_type}",
-                f"quantize behind {spoken(readers[0])} alone",
+                f"quantize after {spoken(readers[0])} alone",
             )
 
 
 def residual(graph: QdqGraph) -> Found:
-    """A sum behind a layer takes in a quantized tensor, or a float one is kept for it.
+    """A sum after a layer adds a quantized tensor, or a float one is kept for it.
 
     TensorRT adds in the kernel of the layer, whose result can be int8 only if the other addend is.
     """
@@ -238,7 +238,7 @@ def _is_quantized_layer(graph: QdqGraph, node: NodeProto) -> bool:
 
 
 def _ends_quantized(graph: QdqGraph, node: NodeProto) -> bool:
-    """Whether what becomes of a sum, behind its activation, is quantized."""
+    """Return whether the result of a sum, after its activation, is quantized."""
     readers = graph.readers(node)
     while len(readers) == 1 and readers[0].op_type in _ACTIVATIONS:
         readers = graph.readers(readers[0])

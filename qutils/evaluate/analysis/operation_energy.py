@@ -153,7 +153,7 @@ class _Bits:
         return self._bits.get(shared.get(node.name, node.name), _FLOAT_BITS)
 
     def written_by(self, node: Node) -> int:
-        """Of a layer's result, behind the activation that its kernel absorbs."""
+        """Of a layer's result, after the activation that its kernel fuses."""
         while self._sim is not None and node.name not in self._bits and len(node.users) == 1:
             user = next(iter(node.users))
             if op_name(user) not in self._sim.target.fused:

@@ -2,7 +2,7 @@
 
 Two questions are kept apart. *Cumulative*: how far is this layer's result from the reference's,
 given the same picture? *Own*: how far, given the runtime's own inputs to the layer? A layer whose
-own share of equal integers is below 100 % is one that computes otherwise; what lies behind it
+own share of equal integers is below 100 % is one that computes otherwise; what comes after it
 inherits the difference.
 """
 

@@ -153,7 +153,7 @@ _LAYOUT = ("Transpose", "ReorderInput", "ReorderOutput")
 
 
 def _between_convolutions(found: Explanation, ops: Sequence[Executed]) -> bool:
-    """Whether one of these stands behind the first convolution and in front of the last."""
+    """Return whether one of these is after the first convolution and before the last."""
     executed = found.profile.executed
     places = [i for i, one in enumerate(executed) if one.weight is not None and len(one.weight) > 2]
     inside = executed[places[0] : places[-1]] if places else ()

@@ -189,10 +189,10 @@ def _output_lacks(graph: _Graph, node: NodeProto) -> Iterator[str]:
     name = node.output[0]
     readers = graph.readers.get(name, [])
     if name in graph.outputs:
-        yield "it makes the network's output, and no QuantizeLinear stands behind it"
+        yield "it makes the network's output, and no QuantizeLinear follows it"
     others = [reader for reader in readers if reader.op_type != "QuantizeLinear"]
     if others and others[0].op_type in _ABSORBED:
-        yield from _unabsorbed(graph, others[0], behind=True)
+        yield from _unabsorbed(graph, others[0], following=True)
     if others:
         yield f"{_spoken(others)} reads its result before a QuantizeLinear does"
     if len(readers) > 1:
@@ -219,10 +219,10 @@ def _type(graph: _Graph, node: NodeProto) -> np.dtype[Any] | None:
     return np.dtype(np.uint8) if zero is None else zero.dtype
 
 
-def _unabsorbed(graph: _Graph, node: NodeProto, behind: bool = False) -> Iterator[str]:
+def _unabsorbed(graph: _Graph, node: NodeProto, following: bool = False) -> Iterator[str]:
     """An activation disappears only if its quantizer's lowest integer stands for zero."""
     readers = graph.readers.get(node.output[0], [])
-    which = f"{node.op_type} {node.name!r} behind it" if behind else "it"
+    which = f"{node.op_type} {node.name!r} after it" if following else "it"
     for reader in readers:
         if reader.op_type != "QuantizeLinear" or len(reader.input) < 3:
             continue
@@ -235,7 +235,7 @@ def _unabsorbed(graph: _Graph, node: NodeProto, behind: bool = False) -> Iterato
                 f"{np.iinfo(zero.dtype).min}, so it does not clip at 0"
             )
     if not readers or any(reader.op_type != "QuantizeLinear" for reader in readers):
-        yield f"{which} has no QuantizeLinear behind it"
+        yield f"{which} has no QuantizeLinear after it"
 
 
 def _spoken(nodes: Sequence[NodeProto]) -> str:

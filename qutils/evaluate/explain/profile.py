@@ -243,7 +243,7 @@ def _name_expanded(optimized: ModelProto, events: list[dict[str, Any]]) -> None:
                 node.name = f"{op}_{number}"
 
 
-#: Operators behind a layer that its kernel may take in: a sum, an activation, a quantizer.
+#: Operators after a layer that its kernel may fuse: a sum, an activation, a quantizer.
 _TAKEN_IN = 3
 
 

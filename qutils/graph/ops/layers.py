@@ -23,7 +23,7 @@ def convolve(
 ) -> Unrounded:
     """``acc = sum (qw - zw) (qx - zx) + qb``, then ``requantize``; 1, 2 or 3 axes in space.
 
-    A float bias is added behind: see ``with_float_bias``.
+    A float bias is added afterwards: see ``with_float_bias``.
     """
     acc = conv_accumulate(
         x.integers,
@@ -43,7 +43,7 @@ def convolve(
 def linear(x: Quantized, w: Quantized, bias: Quantized | Tensor | None = None) -> Unrounded:
     """``acc = (qx - zx) (qw - zw)^T + qb`` over the last axis, then ``requantize``.
 
-    A float bias is added behind: see ``with_float_bias``.
+    A float bias is added afterwards: see ``with_float_bias``.
     """
     flat = x.integers.reshape(-1, x.integers.shape[-1])
     acc = linear_accumulate(

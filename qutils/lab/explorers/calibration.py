@@ -195,7 +195,7 @@ def _note(fit: _Fit, whole: _Fit) -> str:
     if behind < 0:
         why = _why(fit, whole, "the whole split's range")
         return f"{-behind:.1f} dB better than the whole split: {why}."
-    return f"{behind:.1f} dB behind the whole split: {_why(whole, fit, 'this range')}."
+    return f"{behind:.1f} dB below the whole split: {_why(whole, fit, 'this range')}."
 
 
 def _why(better: _Fit, worse: _Fit, name: str) -> str:

@@ -16,7 +16,7 @@ from qutils.graph.capture import parameters_of
 from qutils.numerics.observers.rows import Rows, rows_of
 from qutils.quantize.calibration import Observation, observe
 
-#: Calibration pictures behind the default explorers.
+#: Calibration images of the default explorers.
 PICTURES = 256
 
 

@@ -24,11 +24,11 @@ from qutils.numerics.schemes import MAX_BITS, MIN_BITS, Scheme
 BINS = 160
 #: Real activations with something to tell: model, site, and what it looks like.
 SITES = (
-    ("ResNet-8", "resnet8", "stage1.conv1", "behind a ReLU, with a long tail"),
+    ("ResNet-8", "resnet8", "stage1.conv1", "after a ReLU, with a long tail"),
     ("ResNet-8", "resnet8", "stage1.conv2", "two-sided, in front of a residual sum"),
     ("ResNet-8", "resnet8", "stem.0", "the first ReLU: flat cloth and background make spikes"),
     ("ResNet-8", "resnet8", "pool", "few values, each an average"),
-    ("MobileNetV2", "mobilenetv2", "blocks.0.depthwise.0", "behind a ReLU6, which heaps up at 6"),
+    ("MobileNetV2", "mobilenetv2", "blocks.0.depthwise.0", "after a ReLU6, with a peak at 6"),
     ("MobileNetV2", "mobilenetv2", "blocks.3", "a residual sum: a peak and far values"),
     ("ResNet-8", "resnet8", "input", "the pixels: no far values"),
 )

@@ -189,7 +189,7 @@ def _draw_bars(
     spread: pd.Series,
     hatched: Sequence[bool] = (),
 ) -> None:
-    """Horizontal bars from the top down, each with its IQR and a text behind its end."""
+    """Horizontal bars from the top down, each with its IQR and a text after its end."""
     bars = axes.barh(range(len(labels)), values, color=colors, height=0.62)
     for bar, striped in zip(bars, hatched, strict=False):
         if striped:
@@ -202,7 +202,7 @@ def _draw_bars(
 
 
 def _label(axes: Axes, labels: list[str], end: float) -> None:
-    """Names from the top down; room for the texts behind the bars."""
+    """Names from the top down; room for the texts after the bars."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0, 1.6 * end)

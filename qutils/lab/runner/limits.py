@@ -1,4 +1,4 @@
-"""What the comment behind a parameter allows: ``# 2..8, of the weights``, ``# above 0, of QAT``."""
+"""Read what a parameter's comment allows: ``# 2..8, of the weights``, ``# above 0, of QAT``."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ class _Windows:
         return p, q, n
 
     def _edges(self, row: Tensor, start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
-        """Counts in a window's first and last bin, and in front and behind: ``[2, ...]`` each."""
+        """Counts in a window's first and last bin, and before and after: ``[2, ...]`` each."""
         inside = torch.stack([self.histogram[row, start], self.histogram[row, stop - 1]])
         behind = self.below[row, -1] - self.below[row, stop]
         return inside, torch.stack([self.below[row, start], behind])

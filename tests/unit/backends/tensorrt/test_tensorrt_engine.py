@@ -47,7 +47,7 @@ def test_a_missing_package_names_the_command(monkeypatch, tmp_path):
 
 def test_neither_checking_nor_building_imports_torch():
     code = (
-        "import sys, qutils.backends.runtimes, qutils.export, qutils.cli.commands.check\n"
+        "import sys, qutils.backends.runtimes, qutils.backends.export, qutils.cli.commands.check\n"
         "import qutils.backends.tensorrt.engine, qutils.backends.tensorrt.plan\n"
         "import qutils.backends.tensorrt.rules\n"
         "sys.exit('torch' in sys.modules)"

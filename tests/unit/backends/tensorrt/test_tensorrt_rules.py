@@ -42,7 +42,7 @@ def test_every_rule_has_a_file_that_breaks_it():
         ("activation-per-channel", "x_q", "16 scales", "one scale"),
         ("float-input", "conv0", "its input is not: it computes in float", "quantize its input"),
         ("float-weight", "conv0", "its weights are not", "quantize its weights"),
-        ("split-relu", "conv0_q", "between conv0 and its Relu", "behind relu0"),
+        ("split-relu", "conv0_q", "between conv0 and its Relu", "after relu0"),
         ("float-addend", "sum", "adds 'relu0', which is float, to .* conv1", "quantize 'relu0'"),
         ("operator-format", "product", "MatMulInteger", "QDQ"),
     ],

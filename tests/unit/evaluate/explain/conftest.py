@@ -38,10 +38,10 @@ LACKS = {
     "nothing": None,
     "float-weight": None,  # ONNX Runtime quantizes it
     "input": "reads the network's input, which has no QuantizeLinear",
-    "output": "no QuantizeLinear stands behind it",
+    "output": "no QuantizeLinear follows it",
     "per-axis-input": "its input is quantized per axis",
     "one-type": "it reads uint8 and its QuantizeLinear writes int8",
-    "relu-zero-point": r"Relu 'act' behind it cannot be absorbed: .* zero_point is 128, not 0",
+    "relu-zero-point": r"Relu 'act' after it cannot be absorbed: .* zero_point is 128, not 0",
     "two-readers": "Erf 'second' reads its result before a QuantizeLinear does",
 }
 

@@ -114,7 +114,7 @@ def test_notes_say_what_the_numbers_say(explorer):
         if abs(behind) < 0.5:
             assert "As good as" in view.note
             continue
-        assert ("behind" if behind > 0 else "better") in view.note
+        assert ("below" if behind > 0 else "better") in view.note
         sign = 1 if behind > 0 else -1
         clipping, rounding, width = parts(explorer, view, setting)
         worse = "this range" if behind > 0 else "the whole split's range"
