@@ -33,7 +33,13 @@ BATCH = 50
 _OF_SIMULATION = "onnxruntime"
 #: Modules that the figures depend on.
 _CODE = (
-    *("qutils.affine", "qutils.analysis", "qutils.backends", "qutils.calibration", "qutils.convert"),
+    *(
+        "qutils.affine",
+        "qutils.analysis",
+        "qutils.backends",
+        "qutils.calibration",
+        "qutils.convert",
+    ),
     *("qutils.discovery", "qutils.exact", "qutils.export", "qutils.feed", "qutils.graph"),
     *("qutils.integer", "qutils.nested", "qutils.observers", "qutils.runtimes", "qutils.schemes"),
     *("qutils.simulate", "qutils.tensors", "qutils.zoo", "qutils.experiments.parity"),
