@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qutils.calibration import calibrate
-from qutils.errors import UnsupportedError
+from qutils.errors import InvalidInputError, UnsupportedError
 from qutils.export import export
 from qutils.graph.signature import arrays_of
 from qutils.runtimes import load
@@ -79,6 +79,8 @@ def test_ids_of_32_bits_stay_so(tmp_path):
     runtime = load(tmp_path / "net.tflite", "litert")
     assert {str(dtype) for _, dtype in runtime.declared.values()} == {"int32"}
     assert runtime.kernels()["GATHER float32"] == 2
+    with pytest.raises(InvalidInputError, match="gather index out of bounds"):
+        runtime.run(arrays_of({**data, "ids": data["ids"] + WORDS}))
 
 
 def test_bert_computes_as_simulated(tmp_path):
