@@ -75,13 +75,6 @@ class Signature:
                 "onnxruntime or openvino."
             )
 
-    def require_floats(self) -> None:
-        """Raise UnsupportedError unless all inputs are floats."""
-        if not all(spec.dtype.is_floating_point for spec in self.inputs):
-            raise UnsupportedError(
-                f"Expected inputs of floats, got {self}. Use target onnxruntime or openvino."
-            )
-
     @property
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of one sample of every input.

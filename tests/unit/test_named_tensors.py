@@ -210,10 +210,7 @@ def test_token_ids_on_a_phone(tmp_path):
 
 @pytest.mark.parametrize(
     ("target", "name", "message"),
-    [
-        ("tensorrt", "fusion", "Expected a network that maps one tensor of floats to one tensor"),
-        ("litert", "reader", r"Expected inputs of floats, got ids \[N, 6\] int64, mask"),
-    ],
+    [("tensorrt", "fusion", "Expected a network that maps one tensor of floats to one tensor")],
 )
 def test_what_a_target_cannot_take_is_refused_before_writing(target, name, message, tmp_path):
     model, data = made(name)

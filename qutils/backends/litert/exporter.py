@@ -18,11 +18,12 @@ from torch.fx import GraphModule, Node
 from qutils.backends.litert.spelled_out import spell_out
 from qutils.backends.litert.tflite import Grid
 from qutils.backends.litert.tflite_functions import FUNCTIONS
+from qutils.backends.litert.tflite_integers import INTEGER_LAYERS, REAL_OF_INTEGERS, given
 from qutils.backends.litert.tflite_layers import LAYERS, Emit
 from qutils.backends.litert.tflite_moves import MOVES
 from qutils.backends.litert.tflite_picks import RESAMPLES
 from qutils.backends.litert.tflite_real import REAL_LAYERS
-from qutils.backends.litert.tflite_values import Value, Writer, unsupported
+from qutils.backends.litert.tflite_values import Value, Writer, is_integral, unsupported
 from qutils.backends.shared.forms import flatten_volumes
 from qutils.files import atomic_path
 from qutils.graph.nodes import argument, is_float, made_by, op_name, outputs_of
@@ -59,7 +60,6 @@ def export_litert(sim: SimulatedModel, path: Path) -> Path:
     sim.target.require_kernels(sim.recipe)
     signature = sim.captured.signature
     signature.require_batches()
-    signature.require_floats()
     module = convert(sim)
     flatten_volumes(module)
     made = spell_out(module, lambda node: _is_known(node, sim.placement.float_nodes))
@@ -74,7 +74,7 @@ def _is_known(node: Node, in_float: Collection[str]) -> bool:
     op = op_name(node)
     if node.name in in_float and op in FUNCTIONS:
         return op not in _IN_INTEGERS and OPS[op].holds(node)
-    return op in {*EMITTERS, *REAL_LAYERS, *RESAMPLES}
+    return op in {*EMITTERS, *REAL_LAYERS, *RESAMPLES, *REAL_OF_INTEGERS}
 
 
 def to_tflite(module: GraphModule, signature: Signature, in_float: Collection[str] = ()) -> bytes:
@@ -83,15 +83,15 @@ def to_tflite(module: GraphModule, signature: Signature, in_float: Collection[st
     Args:
         in_float: nodes that compute in float although there are integer kernels for them.
     """
-    w = Writer(module, signature.input_shapes)
+    w = Writer(module, signature)
     inputs: list[int] = []
     for node in module.graph.nodes:
         op = op_name(node)
         if node.op == "placeholder":
-            name = signature.names[len(inputs)]
-            tensor = w.flat.tensor(w.shapes[node.name], "float32", name=name, open_axis=0)
-            inputs.append(tensor)
-            w.values[node.name] = Value(tensor, w.shapes[node.name], None)
+            spec, shape = signature.inputs[len(inputs)], w.shapes[node.name]
+            kind = str(spec.dtype).removeprefix("torch.")
+            inputs.append(w.flat.tensor(shape, kind, name=spec.name, open_axis=0))
+            w.values[node.name] = given(w, inputs[-1], shape, spec.dtype)
         elif op.startswith("quantize_per"):
             w.values[node.name] = w.requantized(w.read(node.args[0]), _grid(node))
         elif op.startswith("dequantize_per"):
@@ -103,6 +103,9 @@ def to_tflite(module: GraphModule, signature: Signature, in_float: Collection[st
                 _compute_real(w, node)
             else:
                 _compute(w, node, grid)
+        elif node.op == "call_function" and is_integral(node):
+            if node.name not in w.both or _repeats_stored(w, node):
+                w.values[node.name] = _compute_integers(w, node)
         elif node.op == "output":
             results = zip(outputs_of(module), signature.outputs, strict=True)
             return w.flat.to_bytes(inputs, [_output(w, value, name) for value, name in results])
@@ -112,7 +115,8 @@ def to_tflite(module: GraphModule, signature: Signature, in_float: Collection[st
 def _grid_behind(w: Writer, node: Node) -> Grid | None:
     """The grid of an integer kernel's result; None where an operand or the result is float."""
     grids = {_grid(user) for user in _clips(node)[-1].users if op_name(user) in _QUANTIZES}
-    operands = [n for n in node.all_input_nodes if is_float(n)]
+    picks = op_name(node) == "index_select"  # by stored places, which are no operand
+    operands = [n for n in node.all_input_nodes if is_float(n) or (is_integral(n) and not picks)]
     integers = all(_is_integer(w, n) for n in operands)
     return grids.pop() if len(grids) == 1 and integers else None
 
@@ -148,7 +152,7 @@ def _compute(w: Writer, node: Node, grid: Grid) -> None:
 
 def _compute_real(w: Writer, node: Node) -> None:
     """Write an operator in float32."""
-    emit = {**EMITTERS, **REAL_LAYERS, **RESAMPLES}.get(op_name(node))
+    emit = {**EMITTERS, **REAL_LAYERS, **RESAMPLES, **REAL_OF_INTEGERS}.get(op_name(node))
     if emit is None and clip_range(node) not in _CLIPS:
         raise unsupported(made_by(node), "no float kernel of it is known here")
     w.real = True
@@ -157,6 +161,19 @@ def _compute_real(w: Writer, node: Node) -> None:
     finally:
         w.real = False
     w.values[node.name] = made
+
+
+def _repeats_stored(w: Writer, node: Node) -> bool:
+    """Return True if stored integers are repeated for each sample."""
+    return op_name(node) == "expand" and node.all_input_nodes[0].name in w.fixed
+
+
+def _compute_integers(w: Writer, node: Node) -> Value:
+    """Write an operator whose result is int32 or bool."""
+    emit = INTEGER_LAYERS.get(op_name(node))
+    if emit is None:
+        raise unsupported(node, "no kernel of it for integers is known here")
+    return emit(w, node, None)
 
 
 def _clipped(w: Writer, node: Node, value: Value) -> Value:

@@ -28,7 +28,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from qutils.backends.litert.tflite import CHANNELS_LAST, OPERAND
-from qutils.backends.shared.named_runtime import Declared, NamedRuntime
+from qutils.backends.shared.named_runtime import Declared, NamedRuntime, refused
 from qutils.backends.shared.runtime import Arrays, Axis, Inner, RuntimeOptions
 from qutils.errors import DataError, UnsupportedError
 
@@ -62,7 +62,10 @@ class LiteRT(NamedRuntime):
 
     def computed(self, fed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Return the outputs, in order, of checked inputs. NaN becomes an integer."""
-        _invoke(self._interpreter, self._by_index(fed))
+        try:
+            _invoke(self._interpreter, self._by_index(fed))
+        except RuntimeError as error:
+            raise refused(self.path, fed, str(error)) from error
         return [self._interpreter.get_tensor(index) for index in self._outputs.values()]
 
     def inner(self, batch: Arrays) -> tuple[Inner, ...]:

@@ -21,7 +21,7 @@ CHANNELS_LAST = ".last"
 OPERAND = ".operand"
 _SCHEMA = 3  # version of the format
 _ALIGNMENT = 16  # bytes; kernels read constants where they lie in the file
-_KINDS = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"}
+_KINDS = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32", "int64": "INT64", "bool": "BOOL"}
 
 #: Versions of the operators that take int8; the others are 1.
 _VERSIONS = {

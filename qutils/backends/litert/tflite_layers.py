@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from torch.fx import Node
 
 from qutils.backends.litert.tflite import Grid
-from qutils.backends.litert.tflite_values import Stored, Value, Writer, place_of, unsupported
+from qutils.backends.litert.tflite_values import (
+    Stored,
+    Value,
+    Writer,
+    kind_of,
+    place_of,
+    unsupported,
+)
 from qutils.backends.litert.tflite_windows import (
     Pads,
     conv_pads,
@@ -208,7 +215,8 @@ def two_operands(w: Writer, node: Node, grid: Grid | None) -> Value:
     computed = [w.read(a) for a in node.args[:2] if w.stored(a) is None]
     last = any(value.last for value in computed)
     inputs = [_operand(w, a, len(shape), last, grid if both else None) for a in node.args[:2]]
-    return w.emit(code, inputs, shape, grid, options, last=last)
+    kind = "float32" if w.real else kind_of(node.meta["val"].dtype)
+    return w.emit(code, inputs, shape, grid, options, last=last, kind=kind)
 
 
 def _operand(w: Writer, node: Any, rank: int, last: bool, grid: Grid | None) -> int:

@@ -36,13 +36,14 @@ def permute(w: Writer, node: Node, grid: Grid | None) -> Value:
         order[one], order[other] = other, one
     shape = w.shapes[node.name]
     inputs = (x.tensor, w.flat.integers(order))
-    return w.emit("TRANSPOSE", inputs, shape, x.grid, "TransposeOptions")
+    return w.emit("TRANSPOSE", inputs, shape, x.grid, "TransposeOptions", kind=x.kind)
 
 
 def expand(w: Writer, node: Node, grid: Grid | None) -> Value:
     """Nothing for arithmetic, which broadcasts by itself; GATHER for other readers."""
     x, shape = w.read(node.args[0]), w.shapes[node.name]
-    if w.stored(node.args[0]) is not None and w.growing(node) == 0:
+    settled = w.stored(node.args[0]) is not None or _name(node.args[0]) in w.fixed
+    if settled and w.growing(node) == 0:
         x = _for_each_sample(w, x, len(shape))
     if x.shape == shape or all(_fills(w, reader, node) for reader in _readers(node)):
         return x
@@ -53,8 +54,12 @@ def expand(w: Writer, node: Node, grid: Grid | None) -> Value:
         if x.shape[axis] != size:
             made = (*x.shape[:axis], size, *x.shape[axis + 1 :])
             inputs = (x.tensor, w.flat.integers([0] * size))
-            x = w.emit("GATHER", inputs, made, x.grid, "GatherOptions", axis=axis)
+            x = w.emit("GATHER", inputs, made, x.grid, "GatherOptions", axis=axis, kind=x.kind)
     return x
+
+
+def _name(node: Any) -> str:
+    return node.name if isinstance(node, Node) else ""
 
 
 def _for_each_sample(w: Writer, x: Value, rank: int) -> Value:
@@ -73,13 +78,15 @@ def _for_each_sample(w: Writer, x: Value, rank: int) -> Value:
         "StridedSliceOptions",
         beginMask=1,
         endMask=1,
+        kind=given.kind,
     )
+    first = w.cast(first, "float32")
     zeros = w.emit("MUL", (first.tensor, zero), sizes, None, "MulOptions")
     zeros = w.reshaped(zeros, (1,) * rank)
     x = w.reshaped(x, (1,) * (rank - len(x.shape)) + x.shape, growing=None)
-    real, grid = w.requantized(x, None), x.grid
+    real, grid = w.cast(w.requantized(x, None), "float32"), x.grid
     added = w.emit("ADD", (zeros.tensor, real.tensor), x.shape, None, "AddOptions")
-    return w.requantized(added, grid)
+    return w.cast(added, x.kind) if grid is None else w.requantized(added, grid)
 
 
 def _fills(w: Writer, reader: Node, node: Node) -> bool:
@@ -134,6 +141,7 @@ def cut(w: Writer, node: Node, grid: Grid | None) -> Value:
         x.grid,
         "StridedSliceOptions",
         last=x.last,
+        kind=x.kind,
         beginMask=whole,
         endMask=whole,
     )

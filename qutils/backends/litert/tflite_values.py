@@ -18,19 +18,21 @@ from torch.fx import GraphModule, Interpreter, Node
 from qutils.backends.litert.tflite import FlatModel, Grid
 from qutils.errors import UnsupportedError
 from qutils.graph.nodes import argument, attribute, layer_of, op_name
+from qutils.graph.signature import Signature
 
 
 @dataclass(frozen=True)
 class Value:
     """A tensor of the file. ``shape`` is PyTorch's ``[N, C, ...]``, for one picture.
 
-    With ``last`` it lies as ``[N, ..., C]``; without ``grid`` it holds float32.
+    With ``last`` it lies as ``[N, ..., C]``; without ``grid`` it holds ``kind``.
     """
 
     tensor: int
     shape: tuple[int, ...]
     grid: Grid | None
     last: bool = False
+    kind: str = "float32"  # where there is no grid
 
     @property
     def lies(self) -> tuple[int, ...]:
@@ -71,25 +73,53 @@ class Writer:
     While ``real`` is set, what is read comes in float32, dequantized where it lies as integers.
     """
 
-    def __init__(self, module: GraphModule, shapes: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, module: GraphModule, signature: Signature) -> None:
         self.module, self.flat = module, FlatModel()
         self.real = False
         self.values: dict[str, Value] = {}
         self._reals: dict[int, Value] = {}  # by tensor: dequantized once, whoever reads it
-        self.shapes = _shapes(module, *(torch.zeros(1, *shape) for shape in shapes))
-        self._twice = _shapes(module, *(torch.zeros(2, *shape) for shape in shapes))
+        one, two = (_results(module, signature, samples) for samples in (1, 2))
+        self.shapes = {name: tuple(x.shape) for name, x in one.items()}
+        self._twice = {name: tuple(x.shape) for name, x in two.items()}
+        counted = _computed_from(module, "sizes")
+        #: Integers that depend on nothing but the number of samples, of one and of two samples.
+        self.both = {name: (one[name], two[name]) for name in counted if name in one}
+        #: Integers that depend on nothing.
+        self.fixed = {name: one[name] for name in _computed_from(module, "") if name in one}
 
     def read(self, node: Any) -> Value:
         """The activation that a node stands for, computed or stored."""
         if (stored := self.stored(node)) is not None:
             tensor = self.flat.constant(stored.values, stored.grid)
             return Value(tensor, stored.values.shape, stored.grid)
-        value = self.values[node.name]
+        value = self.raw(node)
+        if self.real and value.kind != "float32":
+            return self.cast(value, "float32")
         if not self.real or value.grid is None:
             return value
         if value.tensor not in self._reals:
             self._reals[value.tensor] = self.requantized(value, None)
         return self._reals[value.tensor]
+
+    def raw(self, node: Any) -> Value:
+        """Return the activation as it was written: integers as int8 or int32, masks as bool."""
+        if isinstance(node, int):
+            return Value(self.flat.integers([node]), (1,), None, kind="int32")
+        if node.name in self.fixed:
+            values = self.fixed[node.name]
+            kind = kind_of(values.dtype)
+            stored = values.contiguous().numpy().astype(kind)
+            return Value(self.flat.constant(stored), stored.shape, None, kind=kind)
+        if node.name not in self.values:
+            raise unsupported(node, "it computes with the number of samples")
+        return self.values[node.name]
+
+    def cast(self, value: Value, kind: str) -> Value:
+        """Return the numbers in another type, ``float32``, ``int32`` or ``bool``."""
+        if value.kind == kind:
+            return value
+        inputs, last = (value.tensor,), value.last
+        return self.emit("CAST", inputs, value.shape, None, "CastOptions", last=last, kind=kind)
 
     def growing(self, node: Node) -> int | None:
         """The axis of a node's value that grows with the batch."""
@@ -145,12 +175,13 @@ class Writer:
         *,
         last: bool = False,
         operand: bool = False,
+        kind: str = "float32",
         **values: Any,
     ) -> Value:
         """Append an operator whose result, int8 or float32, has this (PyTorch) shape."""
-        made = Value(-1, tuple(shape), grid, last)
-        kind = "float32" if grid is None else "int8"
-        output = self.flat.tensor(made.lies, kind, grid, last=last, operand=operand)
+        made = Value(-1, tuple(shape), grid, last, kind)
+        stored_as = kind if grid is None else "int8"
+        output = self.flat.tensor(made.lies, stored_as, grid, last=last, operand=operand)
         return replace(made, tensor=self.flat.operator(code, inputs, output, options, **values))
 
     def arranged(self, value: Value, last: bool) -> Value:
@@ -163,8 +194,9 @@ class Writer:
         order = channels_last(range(rank)) if last else (0, rank - 1, *range(1, rank - 1))
         axes = self.flat.integers(order)
         inputs = (value.tensor, axes)
+        options = "TransposeOptions"
         return self.emit(
-            "TRANSPOSE", inputs, value.shape, value.grid, "TransposeOptions", last=last
+            "TRANSPOSE", inputs, value.shape, value.grid, options, last=last, kind=value.kind
         )
 
     def lies_alike(self, value: Value) -> bool:
@@ -175,7 +207,7 @@ class Writer:
         self, value: Value, shape: Sequence[int], *, last: bool = False, growing: int | None = 0
     ) -> Value:
         """The same numbers under another shape; the axis that grows with the batch stays open."""
-        made = Value(-1, tuple(shape), value.grid, last)
+        made = Value(-1, tuple(shape), value.grid, last, value.kind)
         if made.lies == value.lies:
             return replace(made, tensor=value.tensor)
         sizes = [-1 if axis == growing else size for axis, size in enumerate(made.lies)]
@@ -188,6 +220,7 @@ class Writer:
             value.grid,
             "ReshapeOptions",
             last=last,
+            kind=value.kind,
             newShape=new_shape,
         )
 
@@ -220,17 +253,42 @@ def unsupported(node: Node, why: str) -> UnsupportedError:
     )
 
 
-def _shapes(module: GraphModule, *inputs: torch.Tensor) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor in the graph."""
-    found: dict[str, tuple[int, ...]] = {}
+def kind_of(dtype: torch.dtype) -> str:
+    """Return the type in which the file computes: integers of any width as int32."""
+    if dtype == torch.bool:
+        return "bool"
+    return "float32" if dtype.is_floating_point else "int32"
+
+
+def _results(module: GraphModule, signature: Signature, samples: int) -> dict[str, torch.Tensor]:
+    """Every tensor in the graph, by node, for inputs of zeros."""
+    found: dict[str, torch.Tensor] = {}
 
     class Watcher(Interpreter):
         def run_node(self, n: Node) -> Any:
             value = super().run_node(n)
             if isinstance(value, torch.Tensor):
-                found[n.name] = tuple(value.shape)
+                found[n.name] = value
             return value
 
     with torch.no_grad():
-        Watcher(module).run(*inputs)
+        Watcher(module).run(*signature.arguments(signature.example(samples)))
     return found
+
+
+def _computed_from(module: GraphModule, what: str) -> list[str]:
+    """Names of integer tensors computed from no input, or from ``"sizes"`` of inputs at most."""
+    found: set[Node] = set()
+    for node in module.graph.nodes:
+        size = what == "sizes" and op_name(node).startswith("sym_size")
+        stored = node.op == "get_attr"
+        computed = node.op == "call_function" and not op_name(node).startswith("sym_size")
+        if size or stored or (computed and found.issuperset(node.all_input_nodes)):
+            found.add(node)
+    return [node.name for node in found if is_integral(node)]
+
+
+def is_integral(node: Node) -> bool:
+    """Return True if the node's value is a tensor of integers or bools."""
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and not value.dtype.is_floating_point
