@@ -15,7 +15,7 @@ SHELL   := /bin/bash
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help report test everything runtimes detection lab app site bench bench-browser timings lint clean
+.PHONY: help report test everything runtimes detection lab app site bench bench-browser timings fuzz lint clean
 .DELETE_ON_ERROR:
 
 help: ## show the targets
@@ -54,6 +54,12 @@ app: $(VENV)/.lab ## the lab's explorer as a page (Voila), on this machine only
 
 site: $(VENV)/.base ## the tutorial as pages whose sliders need no server, in site/ (5 to 10 minutes)
 	@$(BIN)/qutils site $(SITE)$(if $(filter-out default,$(PROFILE)), -p profile $(PROFILE))
+
+SECONDS_OF_FUZZ ?= 600
+SEED ?= 0
+
+fuzz: $(VENV)/.runtimes ## feed damaged files to every reader (10 minutes; SECONDS_OF_FUZZ=, SEED=)
+	@$(BIN)/python -m tools.fuzz --seconds $(SECONDS_OF_FUZZ) --seed $(SEED)
 
 lint: $(VENV)/.dev ## style, types, import directions, notebooks without outputs
 	@failed=0; \

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,12 @@ from pathlib import Path
 from qutils.errors import DataError
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Temporary names of ``atomic_path``: the process that writes, then letters of ``mkstemp``.
+_TEMPORARY = re.compile(r"\.tmp-(?:(\d+)-)?\w+(\.\w+)*")
+#: Age at which a temporary name without a living process is removed [s].
+_ABANDONED = 3600
+_collected: set[Path] = set()
+_written: set[tuple[int, int, int, int]] = set()
 
 
 def data_dir() -> Path:
@@ -88,7 +96,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
+        _collect(path.parent)
+        prefix = f".tmp-{os.getpid()}-"
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
         os.close(handle)
     except OSError as error:
         raise DataError(
@@ -100,12 +110,50 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        _written.add(_identity(path))
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {error.strerror or error}. What was there before is intact."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def written_here(path: Path) -> bool:
+    """Return whether this process wrote a file with ``atomic_path``, unchanged since."""
+    return path.is_file() and _identity(path) in _written
+
+
+def _identity(path: Path) -> tuple[int, int, int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _collect(folder: Path) -> None:
+    """Remove temporary names that killed runs left in a folder; once for a folder and process."""
+    if folder in _collected:
+        return
+    _collected.add(folder)
+    for left in folder.glob(".tmp-*"):
+        name = _TEMPORARY.fullmatch(left.name)
+        try:
+            if name and time.time() - left.stat().st_mtime > _ABANDONED and not _alive(name[1]):
+                left.unlink()
+        except OSError:  # another process was faster, or it is a folder
+            continue
+
+
+def _alive(process: str | None) -> bool:
+    """Return whether a process is at work, as far as this machine knows."""
+    if process is None:
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

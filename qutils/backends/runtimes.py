@@ -8,6 +8,7 @@ from pathlib import Path
 from qutils.backends import BACKENDS, Backend, readers_of
 from qutils.backends.shared.runtime import Runtime, RuntimeOptions
 from qutils.errors import InvalidInputError, unknown_name
+from qutils.reading import reading
 
 #: Every runtime by name, each the record of its backend.
 RUNTIMES: Mapping[str, Backend] = BACKENDS
@@ -44,7 +45,11 @@ def load(
     if name not in RUNTIMES:
         raise unknown_name("runtime", name, RUNTIMES)
     check_ending(path, name)
-    return RUNTIMES[name].get().load(path, threads=threads, exact=exact)
+    runtime_class = RUNTIMES[name].get()
+    if not Path(path).is_file():  # each says what makes its files
+        return runtime_class.load(path, threads=threads, exact=exact)
+    with reading(Path(path), "Export it again"):
+        return runtime_class.load(path, threads=threads, exact=exact)
 
 
 __all__ = ["RUNTIMES", "Runtime", "RuntimeOptions", "load"]

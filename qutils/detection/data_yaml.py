@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from qutils.errors import DataError
+from qutils.reading import MOST_TEXT, parse_yaml, reading
 
 #: Endings of images that Ultralytics takes; those that cannot be decoded are refused, not skipped.
 PICTURES = frozenset(
@@ -24,6 +23,11 @@ PICTURES = frozenset(
 #: Keys that name splits. ``calibration`` is ours: others tools leave it alone.
 SPLITS = ("train", "calibration", "val", "test")
 #: Other names of a split; Ultralytics knows the first.
+_FIX = "Write train, val and names as YAML in UTF-8"
+#: Classes of the largest dataset that is taken for one; COCO has 80, ImageNet-21k 21,841.
+MOST_CLASSES = 100_000
+#: Numbers of keypoints after a box, 1,000 points of 3.
+MOST_KEYPOINTS = 3_000
 _ALIASES = {"validation": "val", "valid": "val"}
 
 
@@ -66,6 +70,8 @@ class DataYaml:
         count = _whole(given)
         if given is not None and count is None:
             raise DataError(f"{self.path}: nc is {given!r}: give the number of classes, or no 'nc'")
+        if count is not None and not 0 < count <= MOST_CLASSES:
+            raise DataError(f"{self.path}: nc is {given!r}: give a number in 1..{MOST_CLASSES:,}")
         return count
 
     @property
@@ -75,7 +81,7 @@ class DataYaml:
         if shape is None:
             return 0
         sizes = [_whole(side) for side in shape] if isinstance(shape, list) else []
-        if len(sizes) != 2 or not all(sizes):
+        if len(sizes) != 2 or not all(1 <= (size or 0) <= MOST_KEYPOINTS for size in sizes):
             raise DataError(f"{self.path}: kpt_shape is {shape!r}: give two numbers, [17, 3]")
         return int(sizes[0] or 0) * int(sizes[1] or 0)
 
@@ -93,7 +99,7 @@ def _whole(value: Any) -> int | None:
     """A whole number, also written as text; None of anything else."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return int(number) if number.is_integer() and not isinstance(value, bool) else None
 
@@ -108,11 +114,8 @@ def read_yaml(path: Path) -> DataYaml:
         path = _only_yaml(path)
     if not path.is_file():
         raise DataError(f"{path} is missing: give the YAML of a dataset in YOLO's format")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} is no YAML: {reason}") from error
+    with reading(path, _FIX, "no YAML", MOST_TEXT):
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no dataset: it needs train, val and names")
     read = DataYaml(path, dict(content))
@@ -262,10 +265,8 @@ def _correction(read: DataYaml, split: str, root: Path) -> str:
 
 def _entries(read: DataYaml, place: Path) -> list[str]:
     """Images of a list: ``./a.jpg`` starts at the list, others at the working folder, or there."""
-    try:
+    with reading(place, "Write one path a line", "no list of images", MOST_TEXT):
         lines = place.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{place} is no list of images: write one path a line") from error
     texts = [line.strip() for line in lines if line.strip()]
     images = [text for text in texts if Path(text).suffix.lower() in PICTURES]
     if len(images) < len(texts):

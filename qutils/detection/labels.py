@@ -13,6 +13,7 @@ from torch import Tensor
 
 from qutils.errors import DataError
 from qutils.images import image_facts
+from qutils.reading import read_text
 
 #: How far numbers may leave 0..1: labels are rounded. As Ultralytics has it.
 TOLERANCE = 0.01
@@ -97,12 +98,7 @@ def read_labels(path: Path, classes: int | None = None, keypoints: int = 0) -> L
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, with their numbers."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text: save it as one label a line") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    text = read_text(path, "Save it as UTF-8 text, one label a line", "utf-8-sig")
     return [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from qutils.detection.dataset import DetectionData
 from qutils.detection.detector import Detector, Layer
 from qutils.detection.links import write_yaml
-from qutils.detection.nms import nms
+from qutils.detection.torchvision import torchvision
 from qutils.errors import (
     DataError,
     InvalidInputError,
@@ -38,7 +37,6 @@ from qutils.errors import (
 INSTALL = "make detection"
 #: Which of the two heads of an end-to-end network is used; YOLO11 has the first alone.
 HEADS = ("one2many", "one2one")
-_KEPT: list[Any] = []  # operators live as long as their library
 _MEND = "correct its path, or name published weights where there is a network"
 
 
@@ -53,7 +51,7 @@ def library() -> ModuleType:
     os.environ.setdefault("YOLO_VERBOSE", "False")
     os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "1")  # weights without pickled code
     try:
-        _import_torchvision()
+        torchvision()
         with _own_functions_kept():
             return importlib.import_module("ultralytics")
     except ImportError as error:
@@ -77,26 +75,6 @@ def _own_functions_kept() -> Iterator[None]:
         Image.open, torch.save = opened, saved
         np.set_printoptions(**printed)
         torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]
-
-
-def _import_torchvision() -> None:
-    """Import torchvision also where its compiled part belongs to another build of torch.
-
-    Its registry of shapes then refers to operators that are not there, and the import fails: they
-    are declared first, and ``nms``, which alone is needed, is computed in plain torch.
-    """
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        own: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-        for name in ("nms", "qnms"):
-            own.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        own.impl("nms", nms, "CPU")
-        _KEPT.append(own)
-        importlib.import_module("torchvision")
-        importlib.import_module("torchvision.extension")._has_ops = lambda: True  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,16 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from qutils.errors import DataError
 from qutils.files import atomic_path
+from qutils.reading import reading
 
 #: Where the metadata of a simulated model's file tells its recipe.
 SIMULATED = "qutils.simulated"
+_BROKEN = "corrupt or truncated, or no safetensors file"
+_FIX = "Save it again (safetensors.torch.save_file, qutils.save)"
 _WRAPPERS = ("_orig_mod.", "module.")
 
 
@@ -43,11 +45,8 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         DataError: the file is missing or is no safetensors file.
     """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
+    with reading(path, _FIX, _BROKEN), safetensors.safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
 
 
 def read_tensors(model: nn.Module, path: Path) -> None:
@@ -56,10 +55,8 @@ def read_tensors(model: nn.Module, path: Path) -> None:
     Raises:
         DataError: the file cannot be read, or its names or shapes are not those of ``model``.
     """
-    try:
+    with reading(path, _FIX, _BROKEN):
         tensors = safetensors.torch.load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
     tensors = unwrapped(tensors)
     problems = _mismatches(model.state_dict(), tensors)
     if problems:
@@ -87,15 +84,6 @@ def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if state and all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    if not path.is_file():
-        return DataError(f"{path} is missing: correct its path")
-    return DataError(
-        f"{path} is corrupt or truncated, or no safetensors file: {error}. Save it again "
-        "(safetensors.torch.save_file, qutils.save)."
-    )
 
 
 def _mismatches(model: Mapping[str, Tensor], file: Mapping[str, Tensor]) -> list[str]:

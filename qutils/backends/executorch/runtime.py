@@ -32,8 +32,29 @@ from qutils.backends.executorch.pte import executed, is_whole
 from qutils.backends.shared.named_runtime import Declared, NamedRuntime, require_alike
 from qutils.backends.shared.runtime import Axis, RuntimeOptions
 from qutils.errors import DataError, UnsupportedError
+from qutils.isolated import check_survives
+from qutils.reading import reading
 
 _METHOD = "forward"
+#: Runs a file once on ones: what ExecuTorch verifies leaves out the data of its delegates.
+_TRIAL = """
+import sys
+import torch
+from executorch.extension.pybindings.portable_lib import _load_for_executorch
+module = _load_for_executorch(sys.argv[1])
+meta = module.method_meta("forward")
+dtypes = {0: torch.uint8, 1: torch.int8, 3: torch.int32, 4: torch.int64, 7: torch.float64}
+given = [meta.input_tensor_meta(i) for i in range(meta.num_inputs())]
+fed = [torch.zeros(tuple(x.sizes()), dtype=dtypes.get(x.dtype(), torch.float32)) for x in given]
+module.run_method("forward", fed)
+"""
+#: Decodes the graphs of its delegates.
+_TRIAL_OF_KERNELS = """
+import sys
+from pathlib import Path
+from qutils.backends.executorch.pte import executed
+list(executed(Path(sys.argv[1]).read_bytes()))
+"""
 #: ``ScalarType`` of ExecuTorch, by number.
 _DTYPES = {0: "uint8", 1: "int8", 3: "int32", 4: "int64", 6: "float32", 7: "float64"}
 
@@ -92,7 +113,9 @@ class ExecuTorch(NamedRuntime):
             UnsupportedError: an operator, backend or interface that this runtime cannot run.
         """
         options = RuntimeOptions(threads, exact)
-        return cls(Path(path), options, _read(Path(path)))
+        program = _read(Path(path))
+        check_survives(Path(path), _TRIAL)
+        return cls(Path(path), options, program)
 
     def computed(self, fed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Return the outputs, in order, of checked inputs. Infinities count as largest values."""
@@ -109,7 +132,9 @@ class ExecuTorch(NamedRuntime):
 
     def kernels(self) -> Counter[str]:
         """XNNPACK's nodes by what they take, ``Conv2d qint8``, and operators outside of it."""
-        return Counter(executed(self._program))
+        check_survives(self.path, _TRIAL_OF_KERNELS)
+        with reading(self.path, "Export it again"):
+            return Counter(executed(self._program))
 
     @property
     def version(self) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qutils.errors import DataError, UnsupportedError
+from qutils.reading import EXPANSION, reading
 
 _MEMBERS = re.compile(
     r"models/model\.json|data/weights/(weight_\d+|model_weights_config\.json)"
@@ -46,17 +47,17 @@ def check(path: Path) -> None:
     """
     if not path.is_file():
         raise DataError(f"{path} is missing. Export the model first, or correct the path.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-            members = archive.infolist()
-            texts = [
-                json.loads(archive.read(member))
-                for member in members
-                if member.filename.endswith(".json") and not broken
-            ]
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        raise _corrupt(path, str(error)) from error
+    with reading(path, "Export it again"), zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        unpacked = sum(member.file_size for member in members)
+        if unpacked > EXPANSION * path.stat().st_size:
+            raise ValueError(f"it declares {unpacked:,} bytes")
+        broken = archive.testzip()
+        texts = [
+            json.loads(archive.read(member))
+            for member in members
+            if member.filename.endswith(".json") and not broken
+        ]
     names = [member.filename.partition("/")[2] for member in members]
     if broken or "models/model.json" not in names:
         raise _corrupt(path, f"{broken} is damaged" if broken else "it holds no model")
@@ -65,7 +66,8 @@ def check(path: Path) -> None:
     foreign += [
         m.filename for m in members if m.filename.endswith("inputs/model.pt") and m.file_size
     ]
-    foreign += [word for text in texts for word in _executable(text)]
+    with reading(path, "Export it again"):
+        foreign += [word for text in texts for word in _executable(text)]
     if foreign:
         raise UnsupportedError(
             f"{path} holds {foreign[0]!r}, which PyTorch would execute: only plain tensors and "

@@ -31,9 +31,18 @@ from qutils.backends.litert.tflite import CHANNELS_LAST, OPERAND
 from qutils.backends.shared.named_runtime import Declared, NamedRuntime, refused
 from qutils.backends.shared.runtime import Arrays, Axis, Inner, RuntimeOptions
 from qutils.errors import DataError, UnsupportedError
+from qutils.isolated import check_survives
 
 #: The operator that stands for all those that a delegate took over.
 _DELEGATE = "DELEGATE"
+#: Opens a file and runs it once, on zeros, as LiteRT does not verify what it reads.
+_TRIAL = """
+import sys
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+interpreter.invoke()
+"""
 
 
 class LiteRT(NamedRuntime):
@@ -178,6 +187,7 @@ def _open(path: Path, options: RuntimeOptions, **experimental: bool) -> Interpre
     """An interpreter, ready to run; every failure becomes one of our errors."""
     if not path.is_file():
         raise DataError(f"{path} is missing. Export the model first, or correct the path.")
+    check_survives(path, _TRIAL)
     try:
         with _silenced(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # preserve_all_tensors "is intended for debugging"

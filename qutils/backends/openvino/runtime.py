@@ -37,6 +37,7 @@ from qutils.backends.shared.onnx_file import limits_of, read_onnx
 from qutils.backends.shared.qdq import Tap, with_taps
 from qutils.backends.shared.runtime import Arrays, Axis, Inner, RuntimeOptions
 from qutils.errors import DataError, UnsupportedError
+from qutils.reading import reading
 
 #: Shapes of all inputs, in order.
 _Shapes = tuple[tuple[int, ...], ...]
@@ -259,10 +260,8 @@ def _check_own(path: Path) -> None:
     for file in (path, path.with_suffix(".bin")):
         if not file.is_file():
             raise DataError(f"{file} is missing: OpenVINO's format is an .xml and a .bin beside it")
-    try:
+    with reading(path, "Export it again"):
         ElementTree.parse(path)
-    except ElementTree.ParseError as error:
-        raise DataError(f"{path} is corrupt or truncated: {error}") from error
 
 
 def _read(path: Path, model: str | bytes) -> ov.Model:
@@ -289,7 +288,7 @@ def _core() -> ov.Core:
 def _our_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:
+    except Exception as error:  # also of names that are no UTF-8
         raise UnsupportedError(
             f"OpenVINO {_version()} cannot run {path}: {_reason(error)}"
         ) from error

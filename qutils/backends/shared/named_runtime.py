@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from qutils.backends.shared.limits import Limits
 from qutils.backends.shared.runtime import Arrays, Axis, Runtime, by_name, check_inputs, only
-from qutils.errors import InvalidInputError
+from qutils.errors import InvalidInputError, QutilsError
+from qutils.reading import cause
 
 #: Axes of an input, open ones as names or None, and its type.
 Declared = tuple[Sequence[Axis], np.dtype[Any]]
@@ -58,7 +59,13 @@ class NamedRuntime(Runtime):
             InvalidInputError: wrong names, shapes or dtypes; says what was expected and given. Or
                 sizes and values that the network refuses, with the limit where it is known.
         """
-        return by_name(self.outputs, self.computed(self.fed(batch)))
+        fed = self.fed(batch)
+        try:
+            return by_name(self.outputs, self.computed(fed))
+        except QutilsError:
+            raise
+        except Exception as error:  # whatever a runtime raises
+            raise refused(self.path, fed, cause(error)) from error
 
     def fed(self, batch: Arrays) -> dict[str, NDArray[Any]]:
         """Return the arrays of a batch by input name, in order, if the file can take them.

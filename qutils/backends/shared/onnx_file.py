@@ -9,6 +9,7 @@ from onnx import ModelProto
 
 from qutils.backends.shared.limits import KEY, Limits
 from qutils.errors import DataError
+from qutils.reading import reading
 
 
 def read_onnx(path: str | Path, *, external: bool = True) -> ModelProto:
@@ -23,16 +24,11 @@ def read_onnx(path: str | Path, *, external: bool = True) -> ModelProto:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path} is missing. Export the model first, or correct the path.")
-    try:
+    with reading(path, "Export it again", "corrupt or truncated, or no ONNX file"):
         model = onnx.load(str(path), load_external_data=external)
         if not model.graph.node:
             raise ValueError("it holds no graph")
-    except Exception as error:  # protobuf's own error class depends on its implementation
-        raise DataError(
-            f"{path} is corrupt or truncated ({path.stat().st_size:,} bytes), or no ONNX file: "
-            f"{error}. Export it again."
-        ) from error
-    return model
+        return model
 
 
 def limits_of(model: ModelProto) -> Limits:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from torch import Tensor
 from qutils import zoo
 from qutils.cli.commands.look import AS_USUAL, Look
 from qutils.cli.commands.named import NamedSamples, named_samples
-from qutils.errors import DataError, InvalidInputError
+from qutils.errors import InvalidInputError
 from qutils.graph.axes import Dynamic
+from qutils.reading import EXPANSION, reading
 from qutils.zoo import Photographs
 
 #: The name of the only array of a file, whatever the network calls its input.
@@ -27,6 +28,9 @@ INPUTS = "inputs"
 #: The name that ``numpy.savez(path, x)`` gives by itself.
 _UNNAMED = "arr_0"
 _BATCH = 64
+_WRITE = (
+    "Write it again with numpy.save or numpy.savez, as plain numbers (objects are never unpickled)"
+)
 _Array = NDArray[np.generic]
 
 
@@ -128,19 +132,43 @@ def _archive(path: Path) -> tuple[dict[str, _Array], _Array | None]:
 
 def _load(path: Path) -> Any:
     """An array, or the dict of arrays of an ``.npz`` file."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return dict(loaded)
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        said = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        reason = "no arrays of plain numbers" if "pickle" in said else said
-        raise DataError(
-            f"{path} is not a sound NumPy file ({path.stat().st_size:,} bytes): {reason}. Write it "
-            "again with numpy.save or numpy.savez, as plain numbers (objects are never unpickled)."
-        ) from error
+    with reading(path, _WRITE, "not a sound NumPy file"):
+        try:
+            return _arrays(path)
+        except ValueError as error:
+            if "pickle" in str(error):
+                raise ValueError("no arrays of plain numbers") from error
+            raise
+
+
+def _arrays(path: Path) -> Any:
+    """An array, or the dict of arrays; ValueError where one declares more than there is."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                room = min(member.file_size, EXPANSION * path.stat().st_size)
+                with archive.open(member) as file:
+                    _check_header(file, room, member.filename)
+    else:
+        with path.open("rb") as file:
+            _check_header(file, path.stat().st_size, path.name)
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    with loaded:
+        return dict(loaded)
+
+
+def _check_header(file: IO[bytes], room: int, name: str) -> None:
+    """Raise ValueError unless an array's header fits so many bytes."""
+    version = np.lib.format.read_magic(file)
+    reader = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        reader = np.lib.format.read_array_header_2_0
+    shape, _, dtype = reader(file)
+    declared = math.prod(shape) * dtype.itemsize
+    if declared > room:
+        raise ValueError(f"{name} declares {declared:,} bytes, and holds {room:,} at most")
 
 
 def _floats(x: _Array, path: Path) -> Tensor:

@@ -10,8 +10,9 @@ from typing import Any
 from qutils import zoo
 from qutils.cli.commands.models import is_onnx
 from qutils.cli.commands.request import Request
-from qutils.errors import DataError, InvalidInputError
+from qutils.errors import InvalidInputError
 from qutils.importers.onnx.read import batch_input, read, shape_of
+from qutils.reading import read_text
 from qutils.zoo import Preprocessing
 from qutils.zoo.datasets import MEAN, STD
 
@@ -67,10 +68,7 @@ def read_classes(given: str) -> tuple[str, ...]:
     """
     path = Path(given)
     if path.is_file():
-        try:
-            lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is no text in UTF-8: write one class name a line.") from error
+        lines = read_text(path, "Write one class name a line", "utf-8-sig").rstrip().splitlines()
     elif "," in given:
         lines = given.split(",")
     else:

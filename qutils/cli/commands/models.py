@@ -294,7 +294,7 @@ def _state(path: Path) -> dict[str, Tensor]:
             "any code when they are loaded, or it is corrupt. Save the weights alone: "
             "torch.save(model.state_dict(), path), or as safetensors."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a file of any content makes torch.load raise
         raise DataError(
             f"{path} is corrupt or truncated ({path.stat().st_size:,} bytes): {_said(error)}. "
             "Save the weights again: torch.save(model.state_dict(), path)."

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from qutils.errors import InvalidInputError
 from qutils.lab.runner.coercion import Text, yaml_texts
+from qutils.reading import read_text
 
 
 def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,10 +38,11 @@ def given_values(
 
     Raises:
         InvalidInputError: YAML that is not a mapping of names to values.
+        DataError: a file is no text.
     """
     values: dict[str, object] = {}
     for path in files:
-        values |= _mapping(path.read_text(encoding="utf-8"), f"file {path}")
+        values |= _mapping(read_text(path, "Write it as YAML in UTF-8"), f"file {path}")
     for source in inline:
         values |= _mapping(source, f"-y {source!r}")
     values |= {name: Text(value) for name, value in typed}
@@ -51,7 +52,7 @@ def given_values(
 def _mapping(source: str, where: str) -> dict[str, object]:
     try:
         tree = yaml_texts(source)
-    except yaml.YAMLError as error:
+    except ValueError as error:
         raise InvalidInputError(f"{where} is not valid YAML: {error}") from error
     if not isinstance(tree, dict):
         raise InvalidInputError(f"{where} must map names to values, as in '{{bits: [2, 4]}}'")

@@ -10,6 +10,7 @@ from typing import Any
 from qutils.backends import BACKENDS
 from qutils.backends.shared.runtime import require
 from qutils.errors import DataError
+from qutils.reading import reading
 
 #: Bytes 4 to 8 of a file.
 _IDENTIFIER = b"TFL3"
@@ -45,6 +46,12 @@ def parts_of(path: Path) -> tuple[dict[str, int], int]:
     """
     schema = require("ai_edge_litert.schema_py_generated", BACKENDS["litert"].install)
     model = _read(path, schema)
+    with reading(path, "Export it again"):
+        return _counted(model, schema)
+
+
+def _counted(model: Any, schema: Any) -> tuple[dict[str, int], int]:
+    """Return the bytes by role and the number of weights of a decoded file."""
     names = {
         number: name for name, number in vars(schema.BuiltinOperator).items() if name[0] != "_"
     }
@@ -68,16 +75,11 @@ def parts_of(path: Path) -> tuple[dict[str, int], int]:
 def _read(path: Path, schema: Any) -> Any:
     if not path.is_file():
         raise DataError(f"{path} is missing. Export the model first, or correct the path.")
-    data = path.read_bytes()
-    try:
+    with reading(path, "Export it again"):
+        data = path.read_bytes()
         if data[4:8] != _IDENTIFIER:
             raise ValueError("it does not begin as one")
         return schema.ModelT.InitFromPackedBuf(data, 0)
-    except Exception as error:  # of struct, or of an offset beyond the end
-        raise DataError(
-            f"{path} is corrupt or truncated ({len(data):,} bytes), or no .tflite file: {error}. "
-            "Export it again."
-        ) from error
 
 
 def _roles(model: Any, graph: Any, names: dict[int, str]) -> Iterator[tuple[str, Any]]:

@@ -30,6 +30,7 @@ from qutils.importers.onnx.read import inputs_of, read, shape_of
 from qutils.importers.onnx.refused import refuse_unknown, with_advice
 from qutils.importers.onnx.simplify import simplified
 from qutils.importers.onnx.values import probing
+from qutils.reading import reading
 
 #: Inputs of so many axes at the most are sequences, others images.
 _SEQUENCE = 3
@@ -148,6 +149,19 @@ def import_onnx(
     """
     file = Path(path)
     model = read(file)
+    with reading(file, "Export it again", "no network that can be imported"):
+        return _imported(file, model, example, outputs, dynamic, fixed)
+
+
+def _imported(
+    file: Path,
+    model: ModelProto,
+    example: Example | None,
+    outputs: Sequence[str],
+    dynamic: Dynamic | None,
+    fixed: Mapping[str, float] | None,
+) -> Imported:
+    """Convert and prove the model of a file; see ``import_onnx``."""
     names = class_names(model)
     fix_inputs(model, fixed or {})
     if isinstance(example, Mapping) and (

@@ -11,6 +11,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from qutils.backends.shared.onnx_file import read_onnx
 from qutils.backends.shared.qdq_graph import integer_operators
 from qutils.errors import DataError, UnsupportedError
+from qutils.reading import reading
 
 _LIMIT = 2**31 - 1  # bytes of one protobuf message
 #: Types of inputs; integers and booleans as they are, floats as float32.
@@ -27,10 +28,11 @@ def read(path: Path) -> ModelProto:
         UnsupportedError: it is quantized already, or does not map tensors to tensors.
     """
     model = read_onnx(path, external=False)
-    _refuse_quantized(path, model)
-    _check_interface(path, model)
-    _load_external(path, model)
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
+    with reading(path, "Export it again"):
+        _refuse_quantized(path, model)
+        _check_interface(path, model)
+        _load_external(path, model)
+        return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def batch_input(model: ModelProto) -> ValueInfoProto:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from qutils.errors import InvalidInputError
+from qutils.errors import DataError, InvalidInputError
 from qutils.files import ROOT, atomic_path, sha256, write_text
 from qutils.lab.results.publish import REPORT_DIR
 from qutils.lab.results.reuse import Origin, Reuse, here, merged
+from qutils.reading import read_json, typed
 
 FOLDER = "QUTILS_CACHE"
 REFRESH = "QUTILS_CACHE_REFRESH"
@@ -49,6 +53,10 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class FullCacheWarning(UserWarning):
+    """An entry could not be kept; the result itself is as good as any."""
+
+
 class Cache:
     """Results by key: ``sha256(canonical(key))`` names the file that holds the value.
 
@@ -74,7 +82,7 @@ class Cache:
         name = digest(canonical(key))
         path = self._path(name, ".json")
         entry = self._entry(path)
-        if entry is not None and entry.get("sha256") == digest(canonical(entry.get("value"))):
+        if entry is not None and _is_whole(entry):
             self._reused(entry)
             return entry["value"]
         if entry is not None:
@@ -88,9 +96,7 @@ class Cache:
     def peek(self, key: Mapping[str, object]) -> Any:
         """The value that ``get_or_compute`` would find under ``key``, or None; counts nothing."""
         entry = self._entry(self._path(digest(canonical(key)), ".json"))
-        if entry is None or entry.get("sha256") != digest(canonical(entry.get("value"))):
-            return None
-        return entry.get("value")
+        return entry["value"] if entry is not None and _is_whole(entry) else None
 
     def file(self, key: Mapping[str, object], suffix: str, produce: Callable[[Path], None]) -> Path:
         """Path of the file kept under ``key``, made by ``produce(path)`` if it is not there.
@@ -112,12 +118,25 @@ class Cache:
                 return path
             self._warn(path)
         self.misses += 1
-        with atomic_path(path) as temporary:
-            produce(temporary)
-            if not temporary.stat().st_size:
-                raise InvalidInputError(f"nothing was written into the cache for {dict(key)}")
+        try:
+            with atomic_path(path) as temporary:
+                self._produce(key, temporary, produce)
+        except DataError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            self._warn_full(error)
+            path = Path(tempfile.mkdtemp(prefix="qutils-")) / path.name
+            atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+            self._produce(key, path, produce)
+            return path
         self._keep(sidecar, {"key": key, "sha256": sha256(path), "bytes": path.stat().st_size})
         return path
+
+    @staticmethod
+    def _produce(key: Mapping[str, object], path: Path, produce: Callable[[Path], None]) -> None:
+        produce(path)
+        if not path.is_file() or not path.stat().st_size:
+            raise InvalidInputError(f"nothing was written into the cache for {dict(key)}")
 
     def scratch(self, key: Mapping[str, object], suffix: str) -> Path:
         """Path for the unfinished work of ``key``; whoever writes there also removes it."""
@@ -151,19 +170,29 @@ class Cache:
         if self.refresh or not path.is_file():
             return None
         try:
-            entry = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            entry = read_json(path, "Remove it")
+        except DataError:
             return {}
         return entry if isinstance(entry, dict) else {}
 
     def _keep(self, path: Path, entry: Mapping[str, object]) -> None:
         whole = {**entry, "origin": asdict(here())}
-        write_text(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+        try:
+            write_text(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+        except DataError as error:
+            self._warn_full(error)
+
+    def _warn_full(self, error: DataError) -> None:
+        warnings.warn(
+            f"a result is not kept for the next run: {error}", FullCacheWarning, stacklevel=3
+        )
 
     def _reused(self, entry: Mapping[str, Any]) -> None:
         self.hits += 1
-        if isinstance(origin := entry.get("origin"), dict):
-            self.origins = merged((*self.origins, Origin(**origin)))
+        try:
+            self.origins = merged((*self.origins, typed(Origin, entry.get("origin"))))
+        except ValueError:  # an entry of an earlier version, or its origin is damaged
+            return
 
     def _warn(self, path: Path) -> None:
         warnings.warn(
@@ -171,6 +200,14 @@ class Cache:
             CorruptCacheWarning,
             stacklevel=3,
         )
+
+
+def _is_whole(entry: Mapping[str, Any]) -> bool:
+    """Return whether the value of an entry has its checksum."""
+    try:
+        return entry.get("sha256") == digest(canonical(entry["value"]))
+    except (KeyError, InvalidInputError, RecursionError, UnicodeEncodeError):
+        return False
 
 
 def source_digest(*names: str) -> str:

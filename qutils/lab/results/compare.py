@@ -13,6 +13,8 @@ from qutils.errors import DataError
 from qutils.files import write_text
 from qutils.lab.results import results
 from qutils.lab.results.results import Check, Results, Row
+from qutils.lab.runner.status import RERUN
+from qutils.reading import read_json, reading, typed
 
 KEY = (
     "model",
@@ -118,20 +120,18 @@ def load(path: Path) -> Comparison | None:
     """
     if not path.is_file():
         return None
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path, RERUN, "damaged"):
+        plain = read_json(path, RERUN, "damaged")
         names = ("label", "metric", "unit", "before", "after", "spread")
         return Comparison(
-            plain["started"],
-            plain["commit"],
-            plain["profile"],
-            tuple(Change(**{name: item[name] for name in names}) for item in plain["changes"]),
-            tuple(plain["added"]),
-            tuple(plain["removed"]),
-            tuple(_headline(**item) for item in plain.get("headlines", [])),
+            typed(str, plain["started"]),
+            typed(str | None, plain["commit"]),
+            typed(str | None, plain["profile"]),
+            tuple(typed(Change, {name: item[name] for name in names}) for item in plain["changes"]),
+            tuple(typed(str, label) for label in plain["added"]),
+            tuple(typed(str, label) for label in plain["removed"]),
+            tuple(_current(typed(HeadlineChange, one)) for one in plain.get("headlines", [])),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error!r}). Run its notebook again.") from error
 
 
 def compare(before: Results, after: Results) -> Comparison:
@@ -164,8 +164,8 @@ def _headlines(before: Iterable[Check], after: Iterable[Check]) -> tuple[Headlin
     )
 
 
-def _headline(name: str, unit: str, before: float, after: float) -> HeadlineChange:
-    return HeadlineChange(*results.current_name(name, unit), before, after)
+def _current(one: HeadlineChange) -> HeadlineChange:
+    return HeadlineChange(*results.current_name(one.name, one.unit), one.before, one.after)
 
 
 def with_previous(folder: Path, after: Results) -> Comparison | None:

@@ -176,8 +176,8 @@ def _pictures(folder: Path) -> Iterable[Picture]:
         try:
             with Image.open(path) as image:
                 alt = str(image.info.get("Description", path.stem))
-        except OSError:
-            continue  # a damaged picture is not shown
+        except Exception:  # whatever a damaged image raises: it is not shown
+            continue
         yield Picture(f"{folder.name}/figures/{path.name}", alt)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from qutils.cores import core_count, thread_limit
 from qutils.errors import InvalidInputError
 from qutils.files import ROOT
+from qutils.reading import typed
 
 PACKAGES = (
     "quantization-lab",
@@ -97,7 +98,11 @@ class Provenance:
             datetime.fromisoformat(known["started"])
         except (TypeError, ValueError) as error:
             raise InvalidInputError(f"started is {known['started']!r}, not ISO 8601") from error
-        return cls(**{**known, "isa": tuple(known["isa"])})
+        try:
+            found: Provenance = typed(cls, known)
+            return found
+        except ValueError as error:
+            raise InvalidInputError(str(error)) from error
 
 
 def now() -> str:

@@ -14,7 +14,9 @@ from qutils.errors import DataError, InvalidInputError
 from qutils.files import write_text
 from qutils.lab.results.provenance import Provenance
 from qutils.lab.results.reuse import Reuse
+from qutils.lab.runner.status import RERUN
 from qutils.numerics.schemes import GRANULARITIES
+from qutils.reading import cause, read_json
 
 SCHEMA = 1
 METHOD = re.compile(r"fp32|(ptq|qat)(-[a-z0-9]+)*")
@@ -233,12 +235,7 @@ def load(path: Path) -> Results:
         DataError: missing, not JSON, of another schema, or with an invalid row (named).
     """
     path = Path(path)
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON: {error}. Run its notebook again.") from error
+    document = read_json(path, RERUN)
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise DataError(f"{path} is not a results file of schema {SCHEMA}. Run its notebook again.")
     reuse = [document["reuse"]] if document.get("reuse") else []
@@ -257,8 +254,8 @@ def _part(path: Path, name: str, read: Any, items: Sequence[Any] | None) -> list
     for place, item in enumerate(items):
         try:
             found.append(read(item))
-        except (InvalidInputError, TypeError, AttributeError, KeyError) as error:
-            raise DataError(f"{path}: {name}[{place}]: {error}") from error
+        except Exception as error:  # whatever values of other types raise
+            raise DataError(f"{path}: {name}[{place}]: {cause(error)}") from error
     return found
 
 

@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from qutils.errors import DataError
 from qutils.files import ROOT, write_text
 from qutils.lab.results import provenance
+from qutils.lab.runner.status import RERUN
+from qutils.reading import read_json, reading, typed
 
 FILE = "reuse.json"
 
@@ -73,7 +74,7 @@ class Reuse:
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Reuse:
         """What ``asdict`` made of one; without ``origins``, they are not known."""
-        origins = tuple(Origin(**origin) for origin in plain.get("origins", []))
+        origins = tuple(typed(Origin, origin) for origin in plain.get("origins", []))
         return cls(int(plain["reused"]), int(plain["computed"]), origins)
 
     def save(self, folder: Path) -> None:
@@ -101,7 +102,5 @@ def load_reuse(folder: Path) -> Reuse | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    try:
-        return Reuse.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is damaged ({error!r}). Run its notebook again.") from error
+    with reading(path, RERUN, "damaged"):
+        return Reuse.from_json(read_json(path, RERUN, "damaged"))

@@ -11,9 +11,11 @@ from typing import Any
 import yaml
 
 from qutils.lab.runner.declared import Type
+from qutils.reading import parse_yaml
 
 #: A text fits the first member of a union in this order, so ``str`` takes what no other does.
 _ORDER = ("none", "literal", "bool", "int", "float", "list", "dict", "any", "str")
+_MOST_DIGITS = 40
 _INTEGER = re.compile(r"[+-]?\d+")
 _HINTS = {
     "int": "write a whole number",
@@ -41,8 +43,12 @@ class Text:
 
 
 def yaml_texts(source: str) -> object:
-    """YAML with every scalar kept as the text that was written (``007``, ``1e-3``, ``yes``)."""
-    return yaml.load(source, Loader=yaml.BaseLoader)  # builds only str, list and dict
+    """Return YAML with every scalar as the text that was written (``007``, ``1e-3``, ``yes``).
+
+    Raises:
+        ValueError: no YAML, nested too deeply, or too many values.
+    """
+    return parse_yaml(source, yaml.BaseLoader)  # builds only str, list and dict
 
 
 def coerce(declared: Type, given: object) -> object:
@@ -61,8 +67,8 @@ def coerce(declared: Type, given: object) -> object:
     if isinstance(tree, str) and containers and tree.lstrip()[:1] in ("[", "{"):
         try:
             tree = yaml_texts(tree)
-        except yaml.YAMLError as error:
-            raise MismatchError(f"it is not valid YAML ({_one_line(error)})") from error
+        except ValueError as error:
+            raise MismatchError(f"it is not valid YAML ({error})") from error
     return _from_text(declared, tree)
 
 
@@ -77,6 +83,8 @@ def _from_text(declared: Type, tree: object) -> object:
         case "str", str(text):
             return text
         case "int", str(text) if _INTEGER.fullmatch(text.strip()):
+            if len(text.strip()) > _MOST_DIGITS:
+                raise MismatchError(f"write at most {_MOST_DIGITS} digits")
             return int(text)
         case "float", str(text):
             try:
@@ -151,7 +159,10 @@ def _untyped(tree: object) -> object:
         return [_untyped(item) for item in tree]
     if isinstance(tree, dict):
         return {key: _untyped(item) for key, item in tree.items()}
-    return yaml.safe_load(str(tree))
+    try:
+        return parse_yaml(str(tree))
+    except ValueError as error:
+        raise MismatchError(f"it is not valid YAML ({error})") from error
 
 
 def _spelling(choice: object) -> str:
@@ -167,7 +178,3 @@ def _mismatch(declared: Type, given: object) -> MismatchError:
         hint = f"did you mean {close[0]!r}? Choose" if close else "choose"
         return MismatchError(f"{hint} from {', '.join(names)}")
     return MismatchError(_HINTS.get(declared.kind, f"write {declared}"))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -17,8 +17,10 @@ from qutils.errors import InvalidInputError
 from qutils.lab.runner.coercion import MismatchError, Text, coerce
 from qutils.lab.runner.declared import Type, infer_type, parse_type
 from qutils.lab.runner.limits import Limits, limits_of
+from qutils.reading import MOST_TEXT, reading
 
 TAG = "parameters"
+_FIX = "Save it again in Jupyter, or give another file"
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,19 @@ def read_notebook(path: Path) -> Any:
     """
     if not path.is_file():
         raise InvalidInputError(f"no notebook at {path}")
-    try:
+    with reading(path, _FIX, "not a notebook", MOST_TEXT, InvalidInputError):
         read: Any = nbformat.reads
-        return read(path.read_text(encoding="utf-8"), as_version=4)
-    except Exception as error:  # nbformat has no common base of its reading errors
-        raise InvalidInputError(f"{path} is not a notebook: {error}") from error
+        notebook = read(path.read_text(encoding="utf-8"), as_version=4)
+        for place, cell in enumerate(notebook.cells):
+            if not (isinstance(cell.source, str) and isinstance(cell.metadata, dict)):
+                raise ValueError(f"cell {place} has no source or no metadata")
+            if not isinstance(cell.cell_type, str) or not _are_texts(cell.metadata.get("tags", [])):
+                raise ValueError(f"cell {place} has no type, or tags that are no texts")
+        return notebook
+
+
+def _are_texts(tags: object) -> bool:
+    return isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
 
 
 def tagged_cell(notebook: Any, path: Path) -> str:
@@ -118,7 +128,7 @@ def parse_parameters(source: str) -> tuple[Parameter, ...]:
     """
     try:
         tree = ast.parse(source)
-    except SyntaxError as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise InvalidInputError(f"the parameters cell is not Python: {error}") from error
     comments = _comments(source)
     found: dict[str, Parameter] = {}
@@ -200,7 +210,7 @@ def _literal(name: str, node: ast.expr) -> object:
             return float(text)  # float("nan"), float("inf")
     try:
         return ast.literal_eval(node)
-    except ValueError as error:
+    except Exception as error:  # also of literals that are none, such as {[]: 1}
         raise InvalidInputError(
             f"the default of parameter {name!r} is {ast.unparse(node)!r}; write a literal value"
         ) from error

@@ -11,8 +11,11 @@ from typing import Literal
 from qutils.errors import DataError
 from qutils.files import write_text
 from qutils.lab.results.provenance import json_safe
+from qutils.reading import read_json, reading, typed
 
 FILE = "status.json"
+#: What to do about a damaged file of a report.
+RERUN = "Run its notebook again"
 SCHEMA = 1
 
 
@@ -51,14 +54,10 @@ def load_status(folder: Path) -> Status | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        known = {f.name: plain[f.name] for f in fields(Status)}
-        if known["outcome"] not in ("ok", "failed") or not isinstance(known["parameters"], dict):
-            raise ValueError("no outcome of a run")
-        return Status(**{**known, "files": tuple(known["files"])})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is damaged ({error!r}). Run its notebook again.") from error
+    with reading(path, RERUN, "damaged"):
+        plain = read_json(path, RERUN, "damaged")
+        status: Status = typed(Status, {f.name: plain[f.name] for f in fields(Status)})
+        return status
 
 
 def readable_status(folder: Path) -> Status | None:

@@ -89,7 +89,7 @@ def test_code_in_a_pickle_is_not_executed_whoever_was_imported_first(tmp_path, f
     """The package decides when it is imported whether it executes pickles."""
     trace, path = tmp_path / "trace", tmp_path / "runs.pt"
     torch.save({"model": Runs(trace)}, path)
-    imported = "d.ultralytics._import_torchvision(); import ultralytics.nn.tasks"
+    imported = "d.ultralytics.torchvision(); import ultralytics.nn.tasks"
     code = (
         "import os, qutils as q; d = q.detection; os.environ.pop('ULTRALYTICS_SAFE_LOAD', 0)\n"
         f"{imported if first == 'ultralytics' else ''}\n"

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qutils.detection.torchvision import torchvision
 from qutils.errors import not_installed
 from qutils.graph.signature import Batch
 from qutils.lab.studies.coverage.idioms import IDIOMS
 from qutils.lab.studies.coverage.language import TRANSFORMERS, Configuration
-from qutils.lab.studies.coverage.nms import torchvision
 from qutils.lab.studies.coverage.vision import TIMM, TORCHVISION, VIDEO
 
 #: Length of a sequence of token ids.

@@ -36,9 +36,9 @@ def _preload() -> None:
     import torch
 
     from qutils.backends.export import export
+    from qutils.detection.torchvision import torchvision
     from qutils.errors import MissingPackageError
     from qutils.lab.studies.coverage import measure  # noqa: F401
-    from qutils.lab.studies.coverage.nms import torchvision
     from qutils.quantize.calibration import calibrate
 
     torch.set_num_threads(1)  # threads do not survive a fork

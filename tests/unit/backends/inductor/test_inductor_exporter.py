@@ -37,7 +37,7 @@ def test_the_form_that_it_looks_for(recipe):
     sim = calibrate(nn.Sequential(conv(), nn.ReLU(), nn.Flatten(), linear()), x, recipe)
     before, module = convert(sim), convert(sim)
     prepare(module)
-    assert torch.equal(module(x), before(x))
+    torch.testing.assert_close(module(x), before(x))  # AVX2 kernels sum in another order
     ops = [op_name(n) for n in module.graph.nodes]
     assert ops.count("dequantize_per_channel") == 2
     types = {n.args[-1] for n in module.graph.nodes if op_name(n).endswith("quantize_per_tensor")}

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qutils.calibration import calibrate
+from qutils.backends.export import export
+from qutils.backends.runtimes import load
 from qutils.errors import InvalidInputError, UnsupportedError
-from qutils.export import export
 from qutils.graph.signature import arrays_of
-from qutils.runtimes import load
+from qutils.quantize.calibration import calibrate
 
 pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
 

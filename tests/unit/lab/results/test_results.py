@@ -125,7 +125,7 @@ def test_bad_row_of_a_file_is_located(tmp_path):
 
 
 def test_missing_file_is_refused(tmp_path):
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="r.json is missing"):
         load(tmp_path / "r.json")
 
 
