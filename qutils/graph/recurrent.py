@@ -24,6 +24,8 @@ _SETTINGS_AT = 3
 _LIBRARY: Any = torch.library.Library("qutils", "FRAGMENT")  # type: ignore[no-untyped-call]
 #: Operator of PyTorch by name, and how many states it has: LSTM two, the others one.
 _STATES = {"lstm": 2, "gru": 1, "rnn_tanh": 1, "rnn_relu": 1}
+#: Names of the operators.
+RECURRENT = frozenset(_STATES)
 #: PyTorch's operator -> ours.
 OPEN: dict[Any, Any] = {}
 

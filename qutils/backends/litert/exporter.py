@@ -28,6 +28,7 @@ from qutils.backends.shared.forms import flatten_volumes
 from qutils.files import atomic_path
 from qutils.graph.nodes import argument, is_float, made_by, op_name, outputs_of
 from qutils.graph.ops import OPS, clip_range
+from qutils.graph.recurrent import RECURRENT
 from qutils.graph.signature import Signature
 from qutils.quantize.convert import convert
 from qutils.quantize.simulate import SimulatedModel
@@ -69,6 +70,12 @@ def export_litert(sim: SimulatedModel, path: Path) -> Path:
     return Path(path)
 
 
+_NO_KERNEL = (
+    "the exporter has no kernel for it. ONNX Runtime runs it: calibrate for it with "
+    "target='onnxruntime' (--target onnxruntime)"
+)
+
+
 def _is_known(node: Node, in_float: Collection[str]) -> bool:
     """Return True if an operator is written as it is, with these arguments."""
     op = op_name(node)
@@ -83,6 +90,9 @@ def to_tflite(module: GraphModule, signature: Signature, in_float: Collection[st
     Args:
         in_float: nodes that compute in float although there are integer kernels for them.
     """
+    for node in module.graph.nodes:  # before what their layers need, such as states of zeros
+        if op_name(node) in RECURRENT:
+            raise unsupported(node, _NO_KERNEL)
     w = Writer(module, signature)
     inputs: list[int] = []
     for node in module.graph.nodes:
@@ -154,7 +164,7 @@ def _compute_real(w: Writer, node: Node) -> None:
     """Write an operator in float32."""
     emit = {**EMITTERS, **REAL_LAYERS, **RESAMPLES, **REAL_OF_INTEGERS}.get(op_name(node))
     if emit is None and clip_range(node) not in _CLIPS:
-        raise unsupported(made_by(node), "no float kernel of it is known here")
+        raise unsupported(made_by(node), _NO_KERNEL)
     w.real = True
     try:
         made = emit(w, node, None) if emit else _clipped(w, node, w.read(node.args[0]))

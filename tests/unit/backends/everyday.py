@@ -116,10 +116,9 @@ EVERYDAY: dict[str, Function] = {
 REFUSED: dict[str, dict[str, str]] = {
     "litert": {
         "einsum": "aten.einsum in module",
-        "where": "aten.where in module",
         "unfold": "aten.im2col in module",
-        "lstm": "aten.zeros in module",
-        "gru": "aten.zeros in module",
+        "lstm": "aten.lstm in module",
+        "gru": "aten.gru in module",
     }
 }
 
