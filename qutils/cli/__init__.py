@@ -104,7 +104,3 @@ def _explained(error: ModuleNotFoundError) -> Exception:
 @click.version_option(package_name="quantization-lab", prog_name="qutils")
 def main() -> None:
     """Quantization Lab: post-training quantization against quantization-aware training."""
-
-
-if __name__ == "__main__":
-    main(prog_name="qutils")

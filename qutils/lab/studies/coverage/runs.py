@@ -25,7 +25,14 @@ from qutils.lab.studies.coverage.plan import Profile
 Figures = dict[str, Any]
 #: Modules whose code the figures depend on.
 _CODE = (
-    *("qutils.discovery", "qutils.nested", "qutils.numerics", "qutils.graph"),
+    *(
+        "qutils.discovery",
+        "qutils.isolated",
+        "qutils.nested",
+        "qutils.reading",
+        "qutils.numerics",
+        "qutils.graph",
+    ),
     *("qutils.quantize", "qutils.backends", "qutils.lab.studies.coverage"),
 )
 #: Longest that the server may take to import everything [s].

@@ -34,7 +34,15 @@ BATCH = 50
 _OF_SIMULATION = "onnxruntime"
 #: Modules that the figures depend on.
 _CODE = (
-    *("qutils.discovery", "qutils.feed", "qutils.nested", "qutils.numerics", "qutils.graph"),
+    *(
+        "qutils.discovery",
+        "qutils.feed",
+        "qutils.isolated",
+        "qutils.nested",
+        "qutils.reading",
+        "qutils.numerics",
+        "qutils.graph",
+    ),
     *("qutils.quantize", "qutils.integer", "qutils.backends", "qutils.evaluate.analysis"),
     *("qutils.zoo", "qutils.lab.studies.parity"),
 )

@@ -64,7 +64,7 @@ def test_a_file_that_is_missing_or_no_network(quantize):
     assert "is missing: correct its path" in result.output
     result = quantize("old.onnx", "int8.onnx", "--data", "data.npz")
     assert result.exit_code == 1
-    assert "old.onnx is corrupt or truncated (14 bytes), or no ONNX file" in result.output
+    assert "old.onnx is corrupt or truncated, or no ONNX file (14 bytes)" in result.output
 
 
 def test_a_network_of_two_outputs_ends_at_the_one_that_is_named(folder, quantize):

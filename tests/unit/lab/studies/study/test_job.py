@@ -83,7 +83,7 @@ def test_libraries_the_sources_import_are_among_the_versions():
                     names |= {alias.name.split(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     names.add(node.module.split(".")[0])
-    exact = {"qutils", "tqdm", "safetensors"}  # copies, as they are
+    exact = {"qutils", "tqdm", "safetensors", "psutil", "pydantic", "yaml"}  # copies, as they are
     other = {"PIL", "ai_edge_litert", "executorch", "flatbuffers", "openvino", "tensorrt_rtx"}
     numeric = names - sys.stdlib_module_names - exact - other  # of runtimes that no study uses
     assert numeric <= set(job.VERSIONS)
