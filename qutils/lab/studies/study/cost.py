@@ -32,9 +32,9 @@ class Cost:
 COSTS = {"resnet8": Cost(0.62, 2.8), "mobilenetv2": Cost(0.78, 4.0)}
 _UNKNOWN = Cost(1.0, 4.0)
 #: Reference steps of 1,000 images in ONNX Runtime, of an export, and of whatever else a job does.
-_RUN, _EXPORT, _OTHER = 1.5, 8.0, 3.0
-#: Seconds until a worker has imported what it needs, in reference steps.
-_START = 40.0
+_RUN, _EXPORT, _OTHER = 0.8, 5.0, 3.0
+#: Time until a worker has imported what it needs and traced a network, in reference steps.
+START = 90.0
 
 
 def cost(job: Job) -> float:
@@ -55,7 +55,7 @@ def seconds(jobs: Collection[Job], pace: Pace) -> float:
     """Predicted wall-clock seconds of jobs that have to be computed; 0 for none."""
     if not jobs:
         return 0.0
-    return pace.seconds(sum(map(cost, jobs)) + _START * pace.workers)
+    return pace.seconds(sum(map(cost, jobs)) + START * pace.workers)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from qutils.evaluate.bench.process import TRAINING_ENVIRONMENT
 from qutils.lab.results.cache import Cache
 from qutils.lab.results.reuse import Reuse
 from qutils.lab.runner.pace import workers
-from qutils.lab.studies.study.cost import cost
+from qutils.lab.studies.study.cost import START, cost
 from qutils.lab.studies.study.job import has_files, is_cached, run_job
 from qutils.lab.studies.study.plan import Job
 from qutils.lab.studies.study.remaining import Work
@@ -93,7 +93,8 @@ def _progress(jobs: Sequence[Job]) -> Iterator[Callable[[Job | None], None]]:
     if len(jobs) < 2:  # nothing to compute, or a job that shows a bar of its own
         yield lambda job: None
         return
-    work, done = Work({job: cost(job) for job in jobs}, workers(), time.monotonic()), count(1)
+    weights = {job: cost(job) + START * (place < workers()) for place, job in enumerate(jobs)}
+    work, done = Work(weights, workers(), time.monotonic()), count(1)
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
     with tqdm(total=work.total, desc="models", bar_format=form, smoothing=0) as bar:
 

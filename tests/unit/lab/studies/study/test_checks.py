@@ -14,7 +14,7 @@ def row(method="ptq", bits=(8, 8), top1=92.0, **values):
     plain = {
         "model": "resnet8", "method": method, "weight_bits": bits[0], "activation_bits": bits[1],
         "observer": "mse", "granularity": "per_channel", "seed": 0, "execution": "simulated",
-        "top1": top1, "size_bytes": None, "agreement_percent": None,
+        "top1": top1, "top1_n": 10_000, "size_bytes": None, "agreement_percent": None,
     }  # fmt: skip
     return plain | values
 
@@ -99,3 +99,11 @@ def test_a_run_that_leaves_something_out_is_judged_by_size_alone():
     assert [check.value for check in whole] == [check.value for check in short]
     assert any(check.target is not None and check.execution != "measured" for check in whole)
     assert all(check.target is None or check.execution == "measured" for check in short)
+
+
+def test_accuracies_on_part_of_the_test_images_are_shown_and_not_judged():
+    frame = pd.DataFrame([fp32(92.4), int8(91.0)])
+    whole, part = (checks_of(frame.assign(top1_n=n), "mse", "default") for n in (10_000, 4_000))
+    assert [check.value for check in whole] == [check.value for check in part]
+    assert [check.passed for check in whole] == [False, False, True, True]
+    assert [check.passed for check in part] == [None, None, True, True]
