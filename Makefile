@@ -24,7 +24,7 @@ help: ## show the targets
 	@echo "A CPU build of torch is enough. If your package index serves CUDA builds only, point pip at"
 	@echo "CPU wheels first (PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL)."
 
-report: $(VENV)/.base ## run the notebooks, regenerate reports/ (about 5 minutes on 2 fast cores)
+report: $(VENV)/.base ## run the notebooks, regenerate reports/ (about 6 minutes on 2 fast cores)
 	@$(BIN)/qutils report$(if $(filter-out default,$(PROFILE)), -p profile $(PROFILE))
 
 bench: $(VENV)/.base ## measure latency, size and memory ratios (full profile, 2 minutes)
