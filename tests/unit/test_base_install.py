@@ -44,6 +44,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow(reason="a process that imports torch and quantizes a network")
 def test_a_model_is_quantized_with_the_base_install(tmp_path: Path) -> None:
     done = run(tmp_path, "quantize", "resnet8", "out.onnx")
     assert done.returncode == 0, done.stderr
