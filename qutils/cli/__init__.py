@@ -7,6 +7,8 @@ died.
 from __future__ import annotations
 
 import importlib
+import re
+from importlib import metadata
 from typing import Any
 
 import click
@@ -72,7 +74,9 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
-            raise click.ClickException(str(_explained(error))) from error
+            if (explained := _explained(error)) is error:
+                raise
+            raise click.ClickException(str(explained)) from error
         except KeyboardInterrupt:
             click.echo(INTACT, err=True)
             ctx.exit(INTERRUPTED)
@@ -95,9 +99,18 @@ def _unavailable(name: str, error: ModuleNotFoundError) -> click.Command:
 
 def _explained(error: ModuleNotFoundError) -> Exception:
     """Return the error, or, for a package that notebooks and reports need, how to install it."""
-    if isinstance(error, QutilsError) or (error.name or "").split(".")[0] == "qutils":
+    package = (error.name or "").split(".")[0]
+    if package not in _of_reports():
         return error
-    return not_installed(str(error.name), "make report, or pip install -e '.[report]'")
+    return not_installed(package, "make report, or pip install -e '.[report]'")
+
+
+def _of_reports() -> set[str]:
+    """Return the packages of the ``report`` extra, and those that they bring along."""
+    rows = metadata.requires("quantization-lab") or []
+    own = (row.partition(";") for row in rows)
+    names = {re.split(r"\W", name)[0] for name, _, marker in own if "report" in marker}
+    return names | {"IPython", "jupyter_client", "traitlets"}
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -265,7 +265,7 @@ def _correction(read: DataYaml, split: str, root: Path) -> str:
 
 def _entries(read: DataYaml, place: Path) -> list[str]:
     """Images of a list: ``./a.jpg`` starts at the list, others at the working folder, or there."""
-    with reading(place, "Write one path a line", "no list of images", MOST_TEXT):
+    with reading(place, "Save it as UTF-8 text, one path a line", "no list of images", MOST_TEXT):
         lines = place.read_text(encoding="utf-8-sig").splitlines()
     texts = [line.strip() for line in lines if line.strip()]
     images = [text for text in texts if Path(text).suffix.lower() in PICTURES]

@@ -68,7 +68,11 @@ def read_classes(given: str) -> tuple[str, ...]:
     """
     path = Path(given)
     if path.is_file():
-        lines = read_text(path, "Write one class name a line", "utf-8-sig").rstrip().splitlines()
+        lines = (
+            read_text(path, "Save it as UTF-8 text, one class name a line", "utf-8-sig")
+            .rstrip()
+            .splitlines()
+        )
     elif "," in given:
         lines = given.split(",")
     else:

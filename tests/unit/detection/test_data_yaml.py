@@ -309,7 +309,10 @@ BAD = {
     "split-is-a-mapping": ({"val": {"a": "b"}}, "val is {'a': 'b'}: give a folder"),
     "list-of-numbers": ({"val": ["valid/images", 3]}, "val is 3: give a folder"),
     "split-is-an-image": ({"val": "valid/images/0.png"}, "0.png, which is no folder and no .txt"),
-    "list-is-binary": ({"val": "binary.txt"}, "is no list of images .* it is no UTF-8 text"),
+    "list-is-binary": (
+        {"val": "binary.txt"},
+        "is no list of images .* no UTF-8 text .*one path a line",
+    ),
     "path-is-a-list": ({"path": ["a"]}, r"path is \['a'\]: give a folder"),
     "count-is-a-word": ({"nc": "many"}, "nc is 'many': give the number of classes, or no 'nc'"),
     "count-is-broken": ({"nc": 1.5}, "nc is 1.5: give the number"),

@@ -98,7 +98,7 @@ def test_no_file_is_not_an_empty_one(picture, tmp_path):
 
 
 BAD = {
-    "utf-16": (BOX.encode("utf-16"), "it is no UTF-8 text"),
+    "utf-16": (BOX.encode("utf-16"), "is no UTF-8 text .*one label a line"),
     "confidence": (f"{BOX} 0.9".encode(), "line 1 .*5 numbers after the class"),
     "odd-outline": (f"{OUTLINE} 0.4".encode(), "7 numbers after the class"),
     "outline-in-pixels": (b"0 10 10 40 10 40 40", "give shares in 0..1, not pixels"),

@@ -12,6 +12,7 @@ from torch import nn
 
 from qutils.backends.export import export
 from qutils.backends.inductor.exporter import prepare
+from qutils.backends.shared.cpu import saturates
 from qutils.graph.nodes import attribute, op_name
 from qutils.numerics.schemes import Recipe, Scheme
 from qutils.quantize.calibration import calibrate
@@ -37,7 +38,10 @@ def test_the_form_that_it_looks_for(recipe):
     sim = calibrate(nn.Sequential(conv(), nn.ReLU(), nn.Flatten(), linear()), x, recipe)
     before, module = convert(sim), convert(sim)
     prepare(module)
-    torch.testing.assert_close(module(x), before(x))  # AVX2 kernels sum in another order
+    if saturates():  # AVX2 kernels of floats sum in another order
+        torch.testing.assert_close(module(x), before(x))
+    else:
+        assert torch.equal(module(x), before(x))
     ops = [op_name(n) for n in module.graph.nodes]
     assert ops.count("dequantize_per_channel") == 2
     types = {n.args[-1] for n in module.graph.nodes if op_name(n).endswith("quantize_per_tensor")}

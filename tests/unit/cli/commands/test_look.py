@@ -132,7 +132,10 @@ def test_published_networks_keep_their_normalization():
         (("--classes", "a,,c"), "name 2 is empty. Name the class of every output"),
         (("--classes", "gap.txt"), "name 2 is empty. Name the class of every output"),
         (("--classes", "none.txt"), "none.txt is missing: correct its path"),
-        (("--classes", "latin.txt"), "latin.txt is not readable .*: it is no UTF-8 text"),
+        (
+            ("--classes", "latin.txt"),
+            "latin.txt is not readable .* no UTF-8 text .*Save it as UTF-8",
+        ),
         (("--mean", "0.5"), "give --data of the shape"),
         (("--data", "data.npz", "--size", "8"), "--size says how pictures are read, and data.npz"),
     ],
