@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +92,22 @@ def _roles(model: Any, graph: Any, names: dict[int, str]) -> Iterator[tuple[str,
         for name, op in ops:
             for place in table.get(name, ()):
                 index = int(op.inputs[place]) if place < len(op.inputs) else -1
-                while index in made and made[index][0] in _THROUGH:
-                    index = int(made[index][1].inputs[0])
+                index = _source(index, made)
                 if index >= 0 and _bytes(model.buffers[graph.tensors[index].buffer]):
                     yield role, graph.tensors[index]
+
+
+def _source(index: int, made: Mapping[int, tuple[str, Any]]) -> int:
+    """Return the tensor that a chain of operators which keep its meaning starts from.
+
+    Raises:
+        ValueError: the chain is a loop, as in a corrupt file.
+    """
+    for _ in range(len(made) + 1):
+        if index not in made or made[index][0] not in _THROUGH:
+            return index
+        index = int(made[index][1].inputs[0])
+    raise ValueError("its operators form a loop")
 
 
 def _code(code: Any) -> int:

@@ -6,6 +6,9 @@ from torch import nn
 
 pytest.importorskip("ai_edge_litert", reason="the extra 'litert' is not installed")
 
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+
 from qutils.backends.export import export
 from qutils.errors import DataError
 from qutils.evaluate.bench import size_of, weight_size
@@ -44,4 +47,21 @@ def test_files_that_cannot_be_read(exported, tmp_path, kind):
     with pytest.raises(
         DataError, match=r"net\.tflite is (missing|corrupt or truncated \(\d+ bytes)"
     ):
+        size_of(path)
+
+
+def test_operators_that_read_their_own_results_are_refused(exported, tmp_path):
+    model = schema.ModelT.InitFromPackedBuf(exported[1].read_bytes(), 0)
+    loop = schema.OperatorT()
+    layer = next(op for op in model.subgraphs[0].operators if len(op.inputs) == 3)
+    weight = int(layer.inputs[1])
+    loop.inputs, loop.outputs, loop.opcodeIndex = [weight], [weight], len(model.operatorCodes)
+    model.operatorCodes.append(schema.OperatorCodeT())
+    model.operatorCodes[-1].builtinCode = schema.BuiltinOperator.DEQUANTIZE
+    model.subgraphs[0].operators.append(loop)
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path = tmp_path / "loop.tflite"
+    path.write_bytes(builder.Output())
+    with pytest.raises(DataError, match=r"loop\.tflite is corrupt .*: its operators form a loop"):
         size_of(path)
